@@ -1,4 +1,12 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """DPTR: decoder pre-training with only text, for every recognizer of MMOCR."""
 
+from . import compat
+
+compat.apply()  # before anything imports MMOCR
+
+from . import datasets, engine, models  # noqa: E402
+
 __version__ = "0.1.0"
+
+__all__ = ["compat", "datasets", "engine", "models"]

@@ -1,1 +1,17 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Corpora and the dataset of text embeddings."""
+
+from .corpora import iter_corpora, iter_corpus
+from .label_filter import FilterReport, LabelFilter
+from .text_embedding_dataset import TextEmbeddingDataset
+from .transforms import ORP, PackTextEmbeddings
+
+__all__ = [
+    "ORP",
+    "FilterReport",
+    "LabelFilter",
+    "PackTextEmbeddings",
+    "TextEmbeddingDataset",
+    "iter_corpora",
+    "iter_corpus",
+]

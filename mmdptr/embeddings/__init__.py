@@ -1,1 +1,14 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""What is written once and read often; knows neither CLIP nor MMOCR."""
+
+from .orp_bank import ORPBank, ORPBankWriter
+from .sharded_folder import DamagedStoreError
+from .text_embedding_store import TextEmbeddingStore, TextEmbeddingWriter
+
+__all__ = [
+    "DamagedStoreError",
+    "ORPBank",
+    "ORPBankWriter",
+    "TextEmbeddingStore",
+    "TextEmbeddingWriter",
+]

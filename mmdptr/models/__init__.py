@@ -1,1 +1,20 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Models: memory layouts, the FMU, recognizers and the pre-trainer."""
+
+from .data_preprocessors import TextEmbeddingPreprocessor
+from .losses import DPTRLoss
+from .memory import MemoryLayout, find_memory_layout, register_memory_layout
+from .necks import FMU
+from .pretrainers import DPTRPretrainer
+from .recognizers import DPTRRecognizer
+
+__all__ = [
+    "FMU",
+    "DPTRLoss",
+    "DPTRPretrainer",
+    "DPTRRecognizer",
+    "MemoryLayout",
+    "TextEmbeddingPreprocessor",
+    "find_memory_layout",
+    "register_memory_layout",
+]

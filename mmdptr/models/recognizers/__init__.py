@@ -1,1 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Recognizers."""
+
+from .dptr_recognizer import DPTRRecognizer
+
+__all__ = ["DPTRRecognizer"]

@@ -1,0 +1,215 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Loading a CLIP model through open_clip, and telling one CLIP from another."""
+
+import hashlib
+import logging
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import parse_model_name
+from torch import nn
+
+RANDOM = "random"
+MODEL_CONFIGS = Path(__file__).parent / "model_configs"
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+open_clip.add_model_config(MODEL_CONFIGS)
+
+
+@dataclass(frozen=True)
+class CLIPIdentity:
+    """What a manifest records of the CLIP that wrote it.
+
+    Args:
+        model (str): open_clip's model name.
+        pretrained (str): open_clip's tag, the name of the local weights file, or ``'random'``.
+        weights_sha256 (str): Hash over all weights as loaded; the same for the same weights,
+            whichever file they came from.
+        file_sha256 (str): Hash of the local weights file, empty for tags and random weights.
+        precision (str): Data type that the features were computed in.
+    """
+
+    model: str
+    pretrained: str
+    weights_sha256: str
+    file_sha256: str = ""
+    precision: str = "fp32"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields as a JSON-able dict."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LoadedCLIP:
+    """A frozen CLIP in eval mode, with its tokenizer, image transform and identity."""
+
+    model: nn.Module
+    tokenizer: Any
+    preprocess: Callable[..., torch.Tensor]
+    identity: CLIPIdentity
+    device: torch.device
+    dtype: torch.dtype
+
+
+def load_clip(
+    model: str = "ViT-B-16-quickgelu",
+    pretrained: str | None = "openai",
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    seed: int = 0,
+    cache_dir: str | None = None,
+) -> LoadedCLIP:
+    """Load a CLIP as a frozen source of features.
+
+    Args:
+        model (str): Any model name of open_clip, ``mmdptr-tiny`` (a small tower for experiments
+            without weights), or open_clip's ``local-dir:...`` and ``hf-hub:...`` forms.
+            Defaults to ``'ViT-B-16-quickgelu'``, the model of the paper.
+        pretrained (str, optional): A pretrained tag of open_clip, a local weights file, or
+            ``'random'``. None only with ``local-dir:`` and ``hf-hub:`` models, which bring their
+            own. Defaults to ``'openai'``.
+        device (str or torch.device): Where the features are computed. Defaults to ``'cpu'``.
+        precision (str): ``'fp32'``, ``'bf16'`` or ``'fp16'``. Defaults to ``'fp32'``.
+        seed (int): Seed of random weights, so that they can be had again. Defaults to 0.
+        cache_dir (str, optional): Where open_clip keeps downloads. Defaults to its own choice.
+
+    Returns:
+        LoadedCLIP: The model with everything that belongs to it.
+
+    Raises:
+        ValueError: Unknown model, tag or precision; no weights named; or the activation that the
+            weights were trained with (QuickGELU) is not the model's.
+        FileNotFoundError: ``pretrained`` looks like a file but there is none.
+        RuntimeError: The weights could not be downloaded, read, or do not fit the model.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"Unknown precision {precision!r}. Expected one of {', '.join(PRECISIONS)}.")
+    schema, _ = parse_model_name(model)
+    if schema is None:
+        _check_names(model, pretrained)
+    elif pretrained not in (None, RANDOM):
+        raise ValueError(
+            f"{model!r} brings its own weights, but pretrained={pretrained!r} was given too. "
+            "Leave it None."
+        )
+
+    with torch.random.fork_rng(devices=[]), _quiet_open_clip():
+        torch.manual_seed(seed)
+        try:
+            net, _, preprocess = open_clip.create_model_and_transforms(
+                model,
+                pretrained=None if pretrained == RANDOM else pretrained,
+                load_weights=pretrained != RANDOM,
+                require_pretrained=pretrained != RANDOM,
+                pretrained_text=pretrained != RANDOM,
+                cache_dir=cache_dir,
+                device="cpu",
+            )
+        except (RuntimeError, OSError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+            raise RuntimeError(
+                f"CLIP {model!r} could not be loaded with pretrained={pretrained!r}: {error}. "
+                "Check that the weights belong to this model and are complete; a tag needs network "
+                "access or a filled cache (cache_dir), a local file needs its path."
+            ) from error
+
+    file = Path(pretrained or "")
+    identity = CLIPIdentity(
+        model=model,
+        pretrained=file.name if file.is_file() else (pretrained or ""),
+        weights_sha256=_hash_weights(net),
+        file_sha256=_hash_file(file) if file.is_file() else "",
+        precision=precision,
+    )
+    dtype = PRECISIONS[precision]
+    net = net.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return LoadedCLIP(
+        net, open_clip.get_tokenizer(model), preprocess, identity, torch.device(device), dtype
+    )
+
+
+def _check_names(model: str, pretrained: str | None) -> None:
+    """Refuse what open_clip would only warn of, or fail on much later."""
+    if open_clip.get_model_config(model.replace("/", "-")) is None:
+        raise ValueError(
+            f"open_clip {open_clip.__version__} knows no model {model!r}. It knows "
+            f"{', '.join(open_clip.list_models())}."
+        )
+    if not pretrained:
+        raise ValueError(
+            f"No weights named for {model!r}. Give a tag "
+            f"({', '.join(_tags(model)) or 'it has none'}), a local weights file, or "
+            "pretrained='random' if random weights are really meant."
+        )
+    if pretrained == RANDOM or Path(pretrained).is_file():
+        return
+    if Path(pretrained).suffix or "/" in pretrained:
+        raise FileNotFoundError(
+            f"CLIP weights file {pretrained!r} does not exist. Give an existing file or one of the "
+            f"tags of {model!r}: {', '.join(_tags(model)) or 'it has none'}."
+        )
+    _check_activation(model, pretrained)
+
+
+def _check_activation(model: str, tag: str) -> None:
+    """OpenAI's weights were trained with QuickGELU; with GELU they silently lose accuracy."""
+    weights = open_clip.pretrained.get_pretrained_cfg(model, tag)
+    if not weights:
+        raise ValueError(
+            f"open_clip has no pretrained tag {tag!r} for {model!r}. It has "
+            f"{', '.join(_tags(model)) or 'none'}; or give a local weights file, or 'random'."
+        )
+    in_weights = bool(weights.get("quick_gelu", False))
+    in_model = bool(open_clip.get_model_config(model).get("quick_gelu", False))
+    if in_weights != in_model:
+        base = model.removesuffix("-quickgelu")
+        raise ValueError(
+            f"The weights {tag!r} were trained with {_activation(in_weights)}, but the model "
+            f"{model!r} computes {_activation(in_model)}; its features would be wrong without an "
+            f"error. Use model={base + '-quickgelu' if in_weights else base!r}."
+        )
+
+
+def _activation(quick: bool) -> str:
+    return "QuickGELU" if quick else "GELU"
+
+
+def _tags(model: str) -> list[str]:
+    return open_clip.list_pretrained_tags_by_model(model)
+
+
+def _hash_weights(net: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet_open_clip() -> Iterator[None]:
+    """Hide open_clip's warnings about what has been checked here already."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,51 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""The sentence that stands between a label and CLIP's text encoder."""
+
+from dataclasses import asdict, dataclass
+
+SPELLINGS = ("word", "characters")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Turns a label into the sentence that CLIP reads.
+
+    Args:
+        template (str): Sentence with one ``{}`` where the label goes. Defaults to
+            ``"a photo of a '{}'"``, the prompt of the DPTR paper (arXiv 2408.05706, section 3).
+        spelling (str): ``'word'`` puts the label in as it is, as the paper does; CLIP's tokenizer
+            then cuts it into byte-pair pieces. ``'characters'`` separates its characters by spaces,
+            which gives CLIP one token a character, in order, as visual features have it.
+            Defaults to ``'word'``.
+
+    Raises:
+        ValueError: The template does not hold exactly one ``{}``, or the spelling is unknown.
+    """
+
+    template: str = "a photo of a '{}'"
+    spelling: str = "word"
+
+    def __post_init__(self) -> None:
+        if self.template.count("{}") != 1:
+            raise ValueError(
+                f"A prompt template holds the label's place '{{}}' exactly once, but {self.template!r} "
+                f"holds it {self.template.count('{}')} times. Write it like \"a photo of a '{{}}'\"."
+            )
+        if self.spelling not in SPELLINGS:
+            raise ValueError(
+                f"Unknown spelling {self.spelling!r}. Expected one of {', '.join(SPELLINGS)}."
+            )
+
+    def __call__(self, label: str) -> str:
+        """Return the sentence for ``label``."""
+        text = " ".join(label) if self.spelling == "characters" else label
+        return self.template.replace("{}", text, 1)
+
+    @property
+    def prefix(self) -> str:
+        """str: What every sentence begins with, whatever the label."""
+        return self.template.partition("{}")[0]
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what a manifest records of the prompt."""
+        return asdict(self)

@@ -1,0 +1,210 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""CLIP's text encoder as a source of pseudo visual memory."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import Transformer
+from torch import Tensor, nn
+
+from .loading import LoadedCLIP
+from .prefix_transformer import PrefixTransformer
+from .prompt import Prompt
+
+MAX_TOKENS = 2048
+"""int: Tokens that run through the transformer together; more does not make it faster."""
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Features of N labels with T own tokens in all, of width D (joint space: width J).
+
+    Args:
+        pooled (Tensor): Projected EOT features of shape (N, J): what ``encode_text`` returns.
+        tokens (Tensor): Own token features after ``ln_final``, one label behind the other, of
+            shape (T, D), or (T, J) with ``joint_space``.
+        lengths (Tensor): Own tokens a label, int64 of shape (N,); they sum up to T.
+        prefix_lengths (Tensor): Tokens of the common prefix that stand before a label's own
+            tokens, int64 of shape (N,). Shorter than the whole prefix where the tokenizer merges
+            its end with the label's beginning, as in ``'s``.
+    """
+
+    pooled: Tensor
+    tokens: Tensor
+    lengths: Tensor
+    prefix_lengths: Tensor
+
+
+class CLIPTextEncoder:
+    """Computes the text features of DPTR (arXiv 2408.05706, section 3), and nothing else.
+
+    The numbers are those of open_clip's own forward, but CLIP's causal mask lets most of the work
+    be left out: the prompt's prefix runs once, padding behind the end-of-text token (EOT) never
+    changes what stands before it, and labels of one length run together without padding.
+
+    CLIP's tokenizer lower-cases: labels that differ in case alone have the same features.
+
+    Args:
+        clip (LoadedCLIP): The CLIP to use.
+        prompt (Prompt, optional): How a label becomes a sentence. Defaults to the paper's.
+        keep_padding (bool): Whether to compute the positions behind EOT too, as the paper's
+            memory of 77 tokens has them. Defaults to False.
+        joint_space (bool): Whether to apply the text projection to the token features as well, so
+            that they live in one space with the pooled feature and the image features of ORP. The
+            paper does not. Defaults to False.
+
+    Raises:
+        ValueError: The text tower is not causal or of an unknown build.
+    """
+
+    def __init__(
+        self,
+        clip: LoadedCLIP,
+        prompt: Prompt | None = None,
+        keep_padding: bool = False,
+        joint_space: bool = False,
+    ) -> None:
+        self.clip = clip
+        self.prompt = prompt or Prompt()
+        self.keep_padding = keep_padding
+        self.joint_space = joint_space
+        # CLIP keeps its text tower in itself, CustomTextCLIP in `.text`.
+        self.tower = getattr(clip.model, "text", clip.model)
+        self._check_tower()
+        self.context_length: int = self.tower.context_length
+        tokenizer: SimpleTokenizer = clip.tokenizer
+        self.prefix_ids = [tokenizer.sot_token_id, *tokenizer.encode(self.prompt.prefix)]
+        with torch.inference_mode():
+            self.transformer = PrefixTransformer(
+                self.tower.transformer, self._embed(torch.tensor(self.prefix_ids), 0)
+            )
+
+    def _check_tower(self) -> None:
+        tower = self.tower
+        causal = getattr(tower, "attn_mask", None) is not None
+        plain = isinstance(getattr(tower, "transformer", None), Transformer)
+        if not (causal and plain) or getattr(tower, "cls_emb", None) is not None:
+            raise ValueError(
+                f"The text tower of {self.clip.identity.model!r} ({type(tower).__name__}) is not "
+                "open_clip's causal text transformer. Use a CLIP with one, e.g. "
+                "'ViT-B-16-quickgelu' with pretrained='openai'."
+            )
+        if not isinstance(self.clip.tokenizer, SimpleTokenizer):
+            raise ValueError(
+                f"The tokenizer of {self.clip.identity.model!r} is a "
+                f"{type(self.clip.tokenizer).__name__}; expected CLIP's byte-pair tokenizer."
+            )
+
+    @property
+    def token_width(self) -> int:
+        """int: Width of the token features."""
+        return self.pooled_width if self.joint_space else self.tower.ln_final.weight.numel()
+
+    @property
+    def pooled_width(self) -> int:
+        """int: Width of the pooled feature, that of CLIP's joint space."""
+        projection = self.tower.text_projection
+        if projection is None:
+            return self.tower.ln_final.weight.numel()
+        weight = projection.weight.T if isinstance(projection, nn.Linear) else projection
+        return weight.shape[1]
+
+    def tokenize(self, label: str) -> list[int]:
+        """Return the token ids of a label's sentence, from start of text to EOT, never cut."""
+        tokenizer = self.clip.tokenizer
+        ids = tokenizer.encode(self.prompt(label))
+        return [tokenizer.sot_token_id, *ids, tokenizer.eot_token_id]
+
+    def fits(self, ids: Sequence[int]) -> bool:
+        """Whether a tokenized label fits into CLIP's context."""
+        return len(ids) <= self.context_length
+
+    @torch.inference_mode()
+    def prefix_features(self) -> Tensor:
+        """Return the features of the common prefix, of shape (P, D) or (P, J)."""
+        return self._project_tokens(self.tower.ln_final(self.transformer.prefix))
+
+    @torch.inference_mode()
+    def encode(self, labels: Sequence[str]) -> TextFeatures:
+        """Compute the features of ``labels``.
+
+        Args:
+            labels (Sequence[str]): N labels, each short enough for CLIP's context.
+
+        Returns:
+            TextFeatures: In the order of ``labels``, in CLIP's data type, on its device.
+
+        Raises:
+            ValueError: A label does not fit into CLIP's context.
+        """
+        return self.encode_ids([self.tokenize(label) for label in labels])
+
+    @torch.inference_mode()
+    def encode_ids(self, sentences: Sequence[Sequence[int]]) -> TextFeatures:
+        """Same as :meth:`encode`, for sentences that are tokenized already."""
+        for ids in sentences:
+            if not self.fits(ids):
+                raise ValueError(
+                    f"{self.clip.tokenizer.decode(list(ids[1:-1]))!r} takes {len(ids)} tokens, more "
+                    f"than the {self.context_length} of CLIP's context. Drop it, or use a shorter "
+                    "prompt or spelling='word'; it is never cut silently."
+                )
+        starts = [_shared(ids, self.prefix_ids) for ids in sentences]
+        ends = [self.context_length if self.keep_padding else len(ids) for ids in sentences]
+        lengths = torch.tensor([e - s for s, e in zip(starts, ends, strict=True)], dtype=torch.long)
+        offsets = lengths.cumsum(0) - lengths
+        device, dtype = self.clip.device, self.clip.dtype
+        tokens = torch.empty(int(lengths.sum()), self.token_width, device=device, dtype=dtype)
+        pooled = torch.empty(len(sentences), self.pooled_width, device=device, dtype=dtype)
+        for start, length, rows in self._batches(starts, lengths.tolist()):
+            ids = torch.zeros(len(rows), length, dtype=torch.long)
+            for i, row in enumerate(rows):
+                own = sentences[row][start:]
+                ids[i, : len(own)] = torch.tensor(own)
+            states = self.transformer(self._embed(ids, start), start)
+            states = self.tower.ln_final(states)
+            # Like open_clip's pooling: the first of the largest ids is the end of text.
+            ends_at = ids.argmax(dim=1).to(device)
+            index = torch.tensor(rows, device=device)
+            pooled[index] = self._project(states[torch.arange(len(rows), device=device), ends_at])
+            places = (offsets[rows, None] + torch.arange(length)).flatten().to(device)
+            tokens[places] = self._project_tokens(states).flatten(0, 1)
+        return TextFeatures(pooled, tokens, lengths, torch.tensor(starts, dtype=torch.long))
+
+    def _batches(
+        self, starts: list[int], lengths: list[int]
+    ) -> Iterator[tuple[int, int, list[int]]]:
+        """Group rows of one shape into batches of at most ``MAX_TOKENS`` tokens."""
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, shape in enumerate(zip(starts, lengths, strict=True)):
+            groups[shape].append(row)
+        for (start, length), rows in sorted(groups.items()):
+            size = max(1, MAX_TOKENS // length)
+            for i in range(0, len(rows), size):
+                yield start, length, rows[i : i + size]
+
+    def _embed(self, ids: Tensor, start: int) -> Tensor:
+        """Embed ids (..., S) that stand at position ``start``: (..., S, C)."""
+        tower = self.tower
+        positions = tower.positional_embedding[start : start + ids.shape[-1]]
+        return (tower.token_embedding(ids.to(self.clip.device)) + positions).to(self.clip.dtype)
+
+    def _project(self, x: Tensor) -> Tensor:
+        projection = self.tower.text_projection
+        if projection is None:
+            return x
+        return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+
+    def _project_tokens(self, x: Tensor) -> Tensor:
+        return self._project(x) if self.joint_space else x
+
+
+def _shared(ids: Sequence[int], prefix: Sequence[int]) -> int:
+    """Length of the beginning that two sequences share."""
+    for i, (a, b) in enumerate(zip(ids, prefix, strict=False)):
+        if a != b:
+            return i
+    return min(len(ids), len(prefix))

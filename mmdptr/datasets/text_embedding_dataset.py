@@ -1,0 +1,151 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Labels and their CLIP text embeddings, as a dataset of MMEngine."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose
+from mmengine.logging import print_log
+from mmocr.models.common import Dictionary
+from mmocr.registry import DATASETS, TASK_UTILS
+from torch.utils.data import Dataset
+
+from mmdptr.embeddings import TextEmbeddingStore
+
+SPLITS = ("train", "val", "all")
+
+
+@DATASETS.register_module()
+class TextEmbeddingDataset(Dataset):
+    """Reads a text-embedding store.
+
+    A sample is a dict with ``embedding`` (float16, of shape (L, D): the pooled feature, then the
+    label's tokens), ``text`` (the label) and ``clip`` (the hash of the CLIP's weights, for
+    transforms that must use the same one). The pipeline makes model inputs of it.
+
+    Args:
+        embeddings (str): Folder of the store.
+        pipeline (Sequence[dict]): Transforms. Defaults to ().
+        split (str): ``'train'``, ``'val'`` or ``'all'``. Whether a label is held out depends on a
+            hash of the label alone, so that it is the same in every store. Defaults to ``'train'``.
+        holdout (float): Part of the labels that ``'val'`` has. Defaults to 0.01.
+        max_samples (int, optional): Use at most so many labels, spread evenly. Defaults to None.
+        dictionary (dict or Dictionary, optional): The decoder's dictionary; labels are checked
+            against it. Defaults to None: no check.
+        max_seq_len (int, optional): The decoder's ``max_seq_len``; label lengths are checked
+            against it. Defaults to None: no check.
+        on_invalid (str): What to do with labels that fail the check: ``'error'`` or ``'drop'``.
+            Defaults to ``'error'``.
+        with_prefix (bool, optional): Whether the memory holds the prompt's prefix too. Defaults to
+            None: only where the store keeps padding, which together is the paper's memory of 78.
+        verify_checksums (bool): Whether to verify the store first. Defaults to True.
+
+    Raises:
+        FileNotFoundError: No store there.
+        ValueError: The store is damaged, incomplete, foreign or has no label for this split; or
+            labels do not fit the decoder.
+    """
+
+    def __init__(
+        self,
+        embeddings: str,
+        pipeline: Sequence[dict[str, Any]] = (),
+        split: str = "train",
+        holdout: float = 0.01,
+        max_samples: int | None = None,
+        dictionary: dict[str, Any] | Dictionary | None = None,
+        max_seq_len: int | None = None,
+        on_invalid: str = "error",
+        with_prefix: bool | None = None,
+        verify_checksums: bool = True,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"Unknown split {split!r}. Expected one of {', '.join(SPLITS)}.")
+        if on_invalid not in ("error", "drop"):
+            raise ValueError(f"on_invalid is 'error' or 'drop', found {on_invalid!r}.")
+        self.store = TextEmbeddingStore(embeddings, verify_checksums)
+        self.with_prefix = self.store.keeps_padding if with_prefix is None else with_prefix
+        self.pipeline = Compose(pipeline)
+        if isinstance(dictionary, dict):
+            dictionary = TASK_UTILS.build(dictionary)
+        drop = on_invalid == "drop" and not self._fits(dictionary, max_seq_len)
+        if on_invalid == "error" and not self._fits(dictionary, max_seq_len):
+            raise ValueError(self._misfit(dictionary, max_seq_len))
+        keep = np.ones(len(self.store), dtype=bool)
+        if split != "all" or drop:
+            labels = self.store.labels()
+            if drop:
+                keep = np.array([_is_valid(x, dictionary, max_seq_len) for x in labels])
+                print_log(f"{embeddings}: {(~keep).sum()} labels do not fit the decoder.", "current")
+            if split != "all":
+                held_out = [zlib.crc32(x.encode()) < holdout * 2**32 for x in labels]
+                keep &= np.array(held_out) == (split == "val")
+        self.indices = np.flatnonzero(keep)
+        if max_samples is not None and len(self.indices) > max_samples:
+            self.indices = self.indices[:: -(-len(self.indices) // max_samples)]
+        if not len(self.indices):
+            raise ValueError(
+                f"{embeddings} has {len(self.store)} labels, but none for split={split!r} with "
+                f"holdout={holdout}. Use a larger corpus, or change holdout."
+            )
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """dict: What a checkpoint records of its data."""
+        return {"dataset_type": "TextEmbeddingDataset", "task_name": "textrecog"}
+
+    def _fits(self, dictionary: Dictionary | None, max_seq_len: int | None) -> bool:
+        """Whether all labels fit the decoder, by the store's summary alone."""
+        manifest = self.store.manifest
+        longest = manifest["max_label_length"] <= _room(dictionary, max_seq_len)
+        return longest and not _missing(manifest["characters"], dictionary)
+
+    def _misfit(self, dictionary: Dictionary | None, max_seq_len: int | None) -> str:
+        manifest, found = self.store.manifest, []
+        missing = _missing(manifest["characters"], dictionary)
+        if missing:
+            found.append(f"it holds characters that the dictionary lacks: {''.join(missing)!r}")
+        room = _room(dictionary, max_seq_len)
+        if manifest["max_label_length"] > room:
+            found.append(
+                f"its longest label has {manifest['max_label_length']} characters, the decoder "
+                f"(max_seq_len {max_seq_len}) has room for {room:.0f}"
+            )
+        return (
+            f"The store {self.store.folder} does not fit the decoder: {'; '.join(found)}. Extract "
+            "it with --dictionary and --max-length, or set on_invalid='drop' to leave such labels "
+            "out."
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = int(self.indices[index])
+        return self.pipeline(
+            {
+                "embedding": self.store.memory(row, self.with_prefix),
+                "text": self.store.label(row),
+                "clip": self.store.manifest["source"]["clip"]["weights_sha256"],
+                "sample_idx": row,
+            }
+        )
+
+
+def _room(dictionary: Dictionary | None, max_seq_len: int | None) -> float:
+    """Characters a decoder has room for, besides its start and end tokens."""
+    if max_seq_len is None:
+        return float("inf")
+    if dictionary is None:
+        return max_seq_len
+    return max_seq_len - (dictionary.start_idx is not None) - (dictionary.end_idx is not None)
+
+
+def _missing(characters: str, dictionary: Dictionary | None) -> list[str]:
+    return [] if dictionary is None else sorted(set(characters).difference(dictionary.dict))
+
+
+def _is_valid(label: str, dictionary: Dictionary | None, max_seq_len: int | None) -> bool:
+    return len(label) <= _room(dictionary, max_seq_len) and not _missing(label, dictionary)

@@ -1,0 +1,24 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""From a sample of text embeddings to model inputs."""
+
+from typing import Any
+
+from mmcv.transforms import BaseTransform
+from mmengine.structures import LabelData
+from mmocr.registry import TRANSFORMS
+from mmocr.structures import TextRecogDataSample
+
+
+@TRANSFORMS.register_module()
+class PackTextEmbeddings(BaseTransform):
+    """Packs an embedding and its label for :class:`DPTRPretrainer`.
+
+    Required keys: ``embedding``, ``text``. Result: ``inputs``, the memory (L, D) in float32, and
+    ``data_samples``, a :class:`TextRecogDataSample` with the label in ``gt_text``.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pack one sample."""
+        sample = TextRecogDataSample(gt_text=LabelData(item=results["text"]))
+        sample.set_metainfo({"sample_idx": results.get("sample_idx")})
+        return {"inputs": results["embedding"].float(), "data_samples": sample}

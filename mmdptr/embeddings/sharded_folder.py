@@ -1,0 +1,272 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""A folder of safetensors shards under one manifest: written once, resumable, never half-read.
+
+``manifest.json`` names the format, what the content was computed from (``source``), and every
+shard with its size and SHA-256; it carries a hash of itself. While the folder is being written the
+manifest says ``"complete": false`` and lists the shards that are safe on disk. Every file arrives
+by an atomic rename, so a process may be killed at any moment: the same call then goes on with the
+first shard that is missing, and the finished folder has the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class DamagedStoreError(ValueError):
+    """The bytes of a store are not those that were written."""
+
+
+class ShardedWriter:
+    """Writes a sharded folder, or goes on writing one that was interrupted.
+
+    Args:
+        folder (str or Path): Where to write; created if missing.
+        kind (str): What the folder holds, e.g. ``'text_embeddings'``.
+        source (dict): JSON-able description of all that the content depends on. A folder that was
+            begun with another one is refused.
+        overwrite (bool): Whether to delete what the folder holds from another source. Defaults to
+            False.
+
+    Raises:
+        ValueError: The folder was written from another source, or holds other files.
+        RuntimeError: Another process is writing the folder.
+    """
+
+    def __init__(
+        self, folder: str | Path, kind: str, source: dict[str, Any], overwrite: bool = False
+    ) -> None:
+        self.folder = Path(folder)
+        # The lock lies beside the folder: it is not part of what is written.
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(
+                f"{self.folder} is being written by another process. Wait for it, or write to "
+                "another folder."
+            ) from None
+        source = json.loads(json.dumps(source))  # as it will read back: tuples become lists
+        fresh = {"kind": kind, "version": FORMAT_VERSION, "complete": False, "source": source}
+        self.manifest: dict[str, Any] = self._begun(fresh, overwrite) or {**fresh, "files": {}}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.complete:
+            self._write_manifest()
+
+    def _begun(self, fresh: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
+        """The manifest of an earlier, interrupted or finished run of the same source."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            if self.folder.is_dir() and any(self.folder.iterdir()):
+                raise ValueError(
+                    f"{self.folder} is not empty and holds no {MANIFEST}. Choose an empty or a new "
+                    "folder."
+                )
+            return None
+        if overwrite:
+            shutil.rmtree(self.folder)
+            return None
+        old = read_manifest(self.folder, fresh["kind"], allow_incomplete=True)
+        if old["source"] == fresh["source"]:
+            return old
+        raise ValueError(
+            f"{self.folder} was written from another source; these differ: "
+            f"{_differences(old['source'], fresh['source'])}. Choose another folder, or pass "
+            "--overwrite (overwrite=True) to replace it."
+        )
+
+    @property
+    def complete(self) -> bool:
+        """bool: Whether nothing is left to write."""
+        return bool(self.manifest["complete"])
+
+    def has(self, name: str) -> bool:
+        """Whether the shard ``name`` is safe on disk, with the bytes that were written."""
+        entry = self.manifest["files"].get(name)
+        path = self.folder / f"{name}.safetensors"
+        return bool(entry) and path.is_file() and _sha256(path) == entry["sha256"]
+
+    def add(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
+        """Write one shard.
+
+        Args:
+            name (str): Its name.
+            tensors (dict[str, Tensor]): Its content.
+            **notes: JSON-able facts about this shard that the manifest keeps.
+
+        Raises:
+            OSError: The disk is full or not writable. What was written before stays good.
+        """
+        data = safetensors.torch.save(tensors)
+        path = self.folder / f"{name}.safetensors"
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{path} could not be written ({error.strerror}). All shards before it are safe: "
+                "make room and run the same command again, it goes on from there",
+            ) from error
+        self.manifest["files"][name] = {
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            **notes,
+        }
+        self._write_manifest()
+
+    def finish(self, **fields: Any) -> None:
+        """Mark the folder complete and record ``fields`` about its whole content."""
+        files = dict(sorted(self.manifest["files"].items()))
+        self.manifest = {**self.manifest, **fields, "complete": True, "files": files}
+        self._write_manifest()
+
+    def close(self) -> None:
+        """Let other processes write the folder."""
+        self._lock.release()
+
+    def __enter__(self) -> "ShardedWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_manifest(self) -> None:
+        content = {k: v for k, v in self.manifest.items() if k != "manifest_sha256"}
+        content["manifest_sha256"] = _manifest_hash(content)
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(self.folder / MANIFEST, text.encode())
+
+
+def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False) -> dict[str, Any]:
+    """Read and check the manifest of a folder.
+
+    Args:
+        folder (str or Path): The folder.
+        kind (str): What it must hold.
+        allow_incomplete (bool): Whether an interrupted folder will do. Defaults to False.
+
+    Returns:
+        dict: The manifest.
+
+    Raises:
+        FileNotFoundError: No such folder, or it holds no manifest.
+        DamagedStoreError: The manifest is not what was written.
+        ValueError: Another kind, another format version, or not complete.
+    """
+    path = Path(folder) / MANIFEST
+    tool = f"tools/extract_{kind}.py"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {MANIFEST}, so it is not a folder of {kind}. Give the folder that "
+            f"{tool} wrote, or run it."
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        recorded = manifest["manifest_sha256"]
+        content = {k: v for k, v in manifest.items() if k != "manifest_sha256"}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedStoreError(
+            f"{path} is damaged: {error!r}. Run {tool} again with --overwrite."
+        ) from None
+    if recorded != _manifest_hash(content):
+        raise DamagedStoreError(
+            f"{path} is damaged or was edited: its own hash does not match. Run {tool} again with "
+            "--overwrite."
+        )
+    if content["kind"] != kind:
+        raise ValueError(f"{folder} holds {content['kind']}, expected {kind}. Give the right folder.")
+    if content["version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{folder} has format version {content['version']}, this mmdptr reads version "
+            f"{FORMAT_VERSION}. Run {tool} again, or install the mmdptr that wrote it."
+        )
+    if not content["complete"] and not allow_incomplete:
+        raise ValueError(
+            f"{folder} is not complete: {len(content['files'])} shards are written. Run the same "
+            f"{tool} command again, it goes on from there."
+        )
+    return content
+
+
+def verify(folder: str | Path, manifest: dict[str, Any]) -> None:
+    """Compare every shard with its recorded SHA-256.
+
+    Raises:
+        DamagedStoreError: A shard is missing or differs; the message names it.
+    """
+    for name, entry in manifest["files"].items():
+        path = _checked_path(folder, name, entry)
+        if _sha256(path) != entry["sha256"]:
+            raise DamagedStoreError(
+                f"{path} is damaged: its SHA-256 is not the recorded one. Delete it and run "
+                f"tools/extract_{manifest['kind']}.py with --overwrite, or copy the folder again."
+            )
+
+
+def open_shard(folder: str | Path, name: str, manifest: dict[str, Any]) -> dict[str, Tensor]:
+    """Map a shard's tensors into memory; nothing is read before it is used.
+
+    Raises:
+        DamagedStoreError: The shard is missing, cut off, or not a safetensors file.
+    """
+    path = _checked_path(folder, name, manifest["files"][name])
+    try:
+        with safe_open(path, framework="pt") as shard:
+            return {key: shard.get_tensor(key) for key in shard.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise DamagedStoreError(f"{path} is damaged: {error}.") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds either all of it or what it held before."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _checked_path(folder: str | Path, name: str, entry: dict[str, Any]) -> Path:
+    path = Path(folder) / f"{name}.safetensors"
+    if not path.is_file():
+        raise DamagedStoreError(f"{path} is missing, though {MANIFEST} lists it. Copy it again.")
+    if path.stat().st_size != entry["bytes"]:
+        raise DamagedStoreError(
+            f"{path} has {path.stat().st_size} bytes, expected {entry['bytes']}: it is cut off or "
+            "was replaced. Copy it again."
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _manifest_hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+    return "; ".join(f"{k} is {old.get(k)!r} there and {new.get(k)!r} now" for k in sorted(keys))

@@ -1,0 +1,56 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""From ragged text embeddings to a batch on the training device."""
+
+from typing import Any
+
+from mmengine.model import BaseDataPreprocessor
+from mmocr.registry import MODELS
+from torch.nn.utils.rnn import pad_sequence
+
+
+@MODELS.register_module()
+class TextEmbeddingPreprocessor(BaseDataPreprocessor):
+    """Pads memories of different lengths into one tensor and says which slots are real.
+
+    MMOCR's decoders learn of padding by ``valid_ratio``, the valid part of the width, and round it
+    up to whole positions: a memory of k slots in L gets (k - 0.5) / L, which rounds to k whatever
+    the floating-point error.
+
+    Args:
+        num_slots (int, optional): Pad every memory to at least this many slots by repeating its
+            last one, EOT, as valid slots: the decoder then always meets as many slots as the FMU
+            has queries. Defaults to None: short memories are masked instead.
+        non_blocking (bool): Whether to copy to the device without waiting. Defaults to False.
+    """
+
+    def __init__(self, num_slots: int | None = None, non_blocking: bool = False) -> None:
+        super().__init__(non_blocking=non_blocking)
+        self.num_slots = num_slots
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Collate a batch.
+
+        Args:
+            data (dict): ``inputs``, a list of N memories (L_i, D), and ``data_samples``.
+            training (bool): Unused; the same in training and test.
+
+        Returns:
+            dict: ``inputs`` of shape (N, L, D) on the model's device, and ``data_samples`` with
+            ``memory_length`` and ``valid_ratio`` set.
+        """
+        memories, samples = data["inputs"], data["data_samples"]
+        if self.num_slots is not None:
+            memories = [_repeat_last(memory, self.num_slots) for memory in memories]
+        length = max(len(memory) for memory in memories)
+        for memory, sample in zip(memories, samples, strict=True):
+            valid_ratio = (len(memory) - 0.5) / length if len(memory) < length else 1.0
+            sample.set_metainfo({"memory_length": len(memory), "valid_ratio": valid_ratio})
+        inputs = pad_sequence(memories, batch_first=True)
+        return {"inputs": self.cast_data(inputs), "data_samples": self.cast_data(samples)}
+
+
+def _repeat_last(memory: Any, num_slots: int) -> Any:
+    if len(memory) >= num_slots:
+        return memory
+    index = [*range(len(memory)), *[len(memory) - 1] * (num_slots - len(memory))]
+    return memory[index]

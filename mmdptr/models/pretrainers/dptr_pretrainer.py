@@ -1,0 +1,96 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Stage 1 of DPTR: a recognizer's own decoder, trained on text embeddings."""
+
+import copy
+from typing import Any
+
+import torch
+from mmocr.models.textrecog.recognizers import BaseRecognizer
+from mmocr.registry import MODELS
+from mmocr.structures import TextRecogDataSample
+from torch import Tensor, nn
+
+from mmdptr.models.memory import argument_of, find_memory_layout
+
+from .slot_prior import SlotPrior
+
+
+@MODELS.register_module()
+class DPTRPretrainer(BaseRecognizer):
+    """Trains a decoder to spell labels from their CLIP text embeddings (arXiv 2408.05706).
+
+    It has no image side. The decoder is built from the recognizer's own config, reads memory in
+    the same layout as at fine-tuning, and has the same parameter names (``decoder.*``), so that
+    any checkpoint of this model loads into the recognizer. How well it spells words that it has
+    not seen, by MMOCR's ``WordMetric``, tells how stage 1 is doing.
+
+    Args:
+        decoder (dict): The recognizer's decoder config. A ``CEModuleLoss`` in it becomes
+            :class:`DPTRLoss`; decoders with losses of their own keep them.
+        embed_dims (int): Width D of the text embeddings. Where the decoder reads memory of another
+            width, a linear layer projects. Defaults to 512, that of ViT-B/16.
+        memory (str or dict, optional): Memory layout, for decoders that have none registered; see
+            :func:`find_memory_layout`. Defaults to None.
+        data_preprocessor (dict, optional): Defaults to a :class:`TextEmbeddingPreprocessor`.
+        init_cfg (dict or list[dict], optional): Initialization config. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        decoder: dict[str, Any],
+        embed_dims: int = 512,
+        memory: str | dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(
+            data_preprocessor=data_preprocessor or {"type": "TextEmbeddingPreprocessor"},
+            init_cfg=init_cfg,
+        )
+        decoder = copy.deepcopy(decoder)  # MMOCR writes into what it is given
+        self.layout = find_memory_layout(decoder, memory)
+        width = self.layout.width_of(decoder)
+        if decoder.get("module_loss", {}).get("type") == "CEModuleLoss":
+            decoder["module_loss"]["type"] = "DPTRLoss"
+        self.embed_dims = embed_dims
+        self.projection = nn.Identity() if embed_dims == width else nn.Linear(embed_dims, width)
+        self.decoder = MODELS.build(decoder)
+        self.neck = SlotPrior(argument_of(decoder, "max_seq_len"), width)
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Project text embeddings (N, L, D) to the decoder's width: (N, L, C).
+
+        Raises:
+            ValueError: The embeddings have another width than ``embed_dims``.
+        """
+        if inputs.shape[-1] != self.embed_dims:
+            raise ValueError(
+                f"The text embeddings have width {inputs.shape[-1]}, the model expects "
+                f"embed_dims={self.embed_dims}. Set model.embed_dims={inputs.shape[-1]}, or give "
+                "the store that belongs to this config."
+            )
+        return self.projection(inputs)
+
+    def loss(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Calculate the decoder's losses of text embeddings (N, L, D)."""
+        memory = self.extract_feat(inputs)
+        self.neck.update(memory, torch.tensor([x.memory_length for x in data_samples]))
+        return self.decoder.loss(**self.layout.arrange(memory), data_samples=data_samples)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any
+    ) -> list[TextRecogDataSample]:
+        """Spell the labels of text embeddings (N, L, D); results are in ``pred_text``."""
+        memory = self.layout.arrange(self.extract_feat(inputs))
+        return self.decoder.predict(**memory, data_samples=data_samples)
+
+    def _forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[TextRecogDataSample] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        memory = self.layout.arrange(self.extract_feat(inputs))
+        return self.decoder(**memory, data_samples=data_samples)

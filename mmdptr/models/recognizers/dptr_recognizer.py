@@ -1,0 +1,136 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Any encoder-decoder recognizer of MMOCR, with an FMU before its decoder."""
+
+from typing import Any
+
+import torch
+from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizer
+from mmocr.registry import MODELS
+from mmocr.structures import TextRecogDataSample
+from torch import Tensor
+
+from mmdptr.models.memory import argument_of, find_memory_layout
+
+
+@MODELS.register_module()
+class DPTRRecognizer(EncoderDecoderRecognizer):
+    """Recognizer whose decoder can be pre-trained on text alone (DPTR, arXiv 2408.05706).
+
+    Every recognizer class of MMOCR is an empty subclass of ``EncoderDecoderRecognizer``, so this
+    one takes the place of any of them: set ``type='DPTRRecognizer'`` and, for the FMU,
+    ``neck=dict(type='FMU')``. Without the neck it computes what MMOCR's own class does, and in both
+    cases all other parameters keep their names, so that MMOCR's released weights load.
+
+    Args:
+        neck (dict, optional): Config of the FMU. Its channels and number of queries follow the
+            decoder unless set. Defaults to None.
+        memory (str or dict, optional): Memory layout, for decoders that have none registered; see
+            :func:`find_memory_layout`. Defaults to None.
+        decoder (dict): Decoder config.
+        **kwargs: Arguments of ``EncoderDecoderRecognizer``.
+    """
+
+    def __init__(
+        self,
+        neck: dict[str, Any] | None = None,
+        memory: str | dict[str, Any] | None = None,
+        *,
+        decoder: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(decoder=decoder, **kwargs)
+        if neck is not None:
+            self.layout = find_memory_layout(decoder, memory)
+            self.neck = MODELS.build(
+                {
+                    "embed_dims": self.layout.width_of(decoder),
+                    "num_queries": argument_of(decoder, "max_seq_len"),
+                    "with_position": self.layout.with_position,
+                    **neck,
+                }
+            )
+
+    @property
+    def with_neck(self) -> bool:
+        """bool: Whether an FMU stands before the decoder."""
+        return hasattr(self, "neck")
+
+    def loss(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Calculate the decoder's losses of images (N, 3, H, W)."""
+        if not self.with_neck:
+            return super().loss(inputs, data_samples, **kwargs)
+        return self.decoder.loss(*self._read(inputs, data_samples))
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any
+    ) -> list[TextRecogDataSample]:
+        """Read images (N, 3, H, W); results are in ``pred_text`` of the data samples."""
+        if not self.with_neck:
+            return super().predict(inputs, data_samples, **kwargs)
+        feat, out_enc, samples = self._read(inputs, data_samples)
+        for sample, read in zip(
+            data_samples, self.decoder.predict(feat, out_enc, samples), strict=True
+        ):
+            sample.pred_text = read.pred_text
+        return data_samples
+
+    def _forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[TextRecogDataSample] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        if not self.with_neck:
+            return super()._forward(inputs, data_samples, **kwargs)
+        return self.decoder(*self._read(inputs, data_samples))
+
+    @torch.no_grad()
+    def merge_attention(self, inputs: Tensor, data_samples: list[TextRecogDataSample]) -> Tensor:
+        """Return what each FMU query looks at, of shape (N, Q, H, W): a grid over the image.
+
+        Raises:
+            ValueError: The recognizer has no FMU.
+        """
+        if not self.with_neck:
+            raise ValueError("This recognizer has no FMU. Set model.neck=dict(type='FMU').")
+        feat = self.extract_feat(inputs)
+        out_enc = self._encode(feat, data_samples) if self.layout.site == "out_enc" else None
+        tokens, shape = self.layout.tokens(feat, out_enc)
+        return self.neck(tokens, shape, _valid_ratios(data_samples), return_attention=True)[1]
+
+    def _encode(
+        self, feat: Tensor, data_samples: list[TextRecogDataSample] | None
+    ) -> Tensor | None:
+        return self.encoder(feat, data_samples) if self.with_encoder else None
+
+    def _read(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample] | None
+    ) -> tuple[Tensor | None, Tensor | None, list[TextRecogDataSample] | None]:
+        """Everything before the decoder: its ``feat``, ``out_enc`` and data samples.
+
+        The FMU masks padding itself and all its slots are valid, so what follows it gets copies of
+        the data samples with a ``valid_ratio`` of 1; the caller's stay as they are.
+        """
+        feat = self.extract_feat(inputs)
+        ratios = _valid_ratios(data_samples)
+        samples = None if data_samples is None else [_unpadded(x) for x in data_samples]
+        if self.layout.site == "out_enc":
+            tokens, shape = self.layout.tokens(feat, self._encode(feat, data_samples))
+            return feat, self.layout.arrange(self.neck(tokens, shape, ratios))["out_enc"], samples
+        tokens, shape = self.layout.tokens(feat, None)
+        feat = self.layout.arrange(self.neck(tokens, shape, ratios))["feat"]
+        return feat, self._encode(feat, samples), samples
+
+
+def _valid_ratios(data_samples: list[TextRecogDataSample] | None) -> list[float] | None:
+    if data_samples is None:
+        return None
+    return [sample.get("valid_ratio", 1.0) for sample in data_samples]
+
+
+def _unpadded(sample: TextRecogDataSample) -> TextRecogDataSample:
+    copy = sample.new()
+    copy.set_metainfo({"valid_ratio": 1.0})
+    return copy

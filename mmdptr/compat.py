@@ -6,13 +6,13 @@
 ``mmocr.models`` or ``mmocr.datasets``, or builds an inferencer from ``weights`` alone, must import
 ``mmdptr`` first; alphabetical order does that. A shim acts only where it is needed:
 
-===================  ============================================================================
+==================== ============================================================================
 ``mmcv_ext``         mmcv-lite has no ``mmcv._ext``, which ``mmdet`` and ``mmocr`` need to be
                      imported. An op that is really called raises.
 ``np_sctypes``       numpy 2 has no ``np.sctypes``, which imgaug (MMOCR's augmentations) reads.
 ``safe_checkpoints`` torch 2.6 and newer refuse checkpoints of mmengine. The few classes inside
                      are allow-listed; loading stays ``weights_only``.
-===================  ============================================================================
+==================== ============================================================================
 
 The environment variable ``MMDPTR_COMPAT`` switches shims off: ``0`` all of them,
 ``-mmcv_ext,-np_sctypes`` those two. Each shim that acts says so in one INFO line of the python

@@ -46,7 +46,7 @@ val_dataloader = test_dataloader
 val_evaluator = dict(dataset_prefixes=['tiny'])
 test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=1)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=8, by_epoch=False)]
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=8, end=8, by_epoch=False)]
 """
 
 # With a learning rate of zero, the parameters that training saves are those that it began with.
@@ -77,8 +77,9 @@ rec = TextRecInferencer(weights=checkpoint)
 found['weights alone, after mmdptr'] = rec('cat.png')['predictions']
 
 def tool(name, work_dir, *args):
-    experiment = f'experiment_name={work_dir}'
-    sys.argv = [name, *args, '--work-dir', work_dir, '--cfg-options', experiment, *options]
+    # mmengine keeps experiments and visualizers by name: here, several share one process
+    names = [f'experiment_name={work_dir}', f'visualizer.name={work_dir}']
+    sys.argv = [name, *args, '--work-dir', work_dir, '--cfg-options', *names, *options]
     runpy.run_path(str(Path(sys.modules['mmocr'].__file__).parent / '.mim/tools' / name),
                    run_name='__main__')
 
@@ -128,7 +129,7 @@ print(json.dumps(report))
 
 def run(*args: str, cwd: Path, **env: str) -> str:
     """Run Python with ``args`` in ``cwd`` and return what it wrote; a failure shows it."""
-    # COLUMNS keeps rich from wrapping; the shims must not depend on the caller's switches.
+    # the caller's own switches must not decide these tests
     inherited = {key: value for key, value in os.environ.items() if key != "MMDPTR_COMPAT"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *args],
@@ -223,11 +224,11 @@ def test_environment_is_repaired_only_when_switched_on(workspace: Path) -> None:
     assert report["again"] == [expected, []]
 
 
-def test_import_mmdptr_applies_and_logs_once(workspace: Path) -> None:
+def test_import_mmdptr_repairs_and_logs_once(workspace: Path) -> None:
     script = (
         "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout)\n"
-        "import mmdptr\n"
-        "from mmdptr import compat; compat.apply(); compat.apply()"
+        "import mmdptr, mmcv.ops, imgaug, torch; torch.load('run/epoch_1.pth')\n"
+        "mmdptr.compat.apply()"
     )
     lines = [line for line in run("-c", script, cwd=workspace).splitlines() if "compat:" in line]
     expected = shims_of_this_environment()
@@ -235,11 +236,6 @@ def test_import_mmdptr_applies_and_logs_once(workspace: Path) -> None:
     for line, name in zip(lines, expected, strict=True):
         assert line.startswith("INFO:mmdptr:")
         assert f"MMDPTR_COMPAT=-{name} " in line
-
-
-def test_import_mmdptr_alone_repairs(workspace: Path) -> None:
-    script = "import mmdptr, mmcv.ops, imgaug, torch; torch.load('run/epoch_1.pth')"
-    run("-c", script, cwd=workspace)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +303,7 @@ def test_mmcv_op_without_compiled_ops_says_what_to_install() -> None:
     compat.apply()
     from mmcv.ops import nms
 
-    with pytest.raises(RuntimeError, match=r"mmcv op 'nms' was called.* pip install .*mmcv=="):
+    with pytest.raises(RuntimeError, match=r"mmcv op 'nms' was called.*`pip install .*mmcv=="):
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
 
 
@@ -336,6 +332,15 @@ def test_only_an_mmcv_without_ops_is_stubbed(
     for name in ("mmcv", "mmcv._ext"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert fresh._lacks_mmcv_ops() is not full
+
+
+@pytest.mark.parametrize(("torch_version", "refuses"), [("2.5.1+cpu", False), ("2.10.0a0", True)])
+def test_checkpoints_are_refused_since_torch_2_6(
+    fresh: ModuleType, monkeypatch: pytest.MonkeyPatch, torch_version: str, refuses: bool
+) -> None:
+    monkeypatch.setattr(torch, "__version__", torch_version)
+    monkeypatch.setattr(torch.serialization, "get_safe_globals", list)
+    assert fresh._refuses_checkpoints() is refuses
 
 
 def test_what_is_already_there_stays_untouched(

@@ -2,7 +2,7 @@
 """What is written once and read often; knows neither CLIP nor MMOCR."""
 
 from .orp_bank import ORPBank, ORPBankWriter
-from .sharded_folder import DamagedStoreError
+from .sharded_folder import DamagedStoreError, manifest_hash
 from .text_embedding_store import TextEmbeddingStore, TextEmbeddingWriter
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "ORPBankWriter",
     "TextEmbeddingStore",
     "TextEmbeddingWriter",
+    "manifest_hash",
 ]

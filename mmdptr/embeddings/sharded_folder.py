@@ -144,7 +144,7 @@ class ShardedWriter:
 
     def _write_manifest(self) -> None:
         content = {k: v for k, v in self.manifest.items() if k != "manifest_sha256"}
-        content["manifest_sha256"] = _manifest_hash(content)
+        content["manifest_sha256"] = manifest_hash(content)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         write_atomically(self.folder / MANIFEST, text.encode())
 
@@ -180,7 +180,7 @@ def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False)
         raise DamagedStoreError(
             f"{path} is damaged: {error!r}. Run {tool} again with --overwrite."
         ) from None
-    if recorded != _manifest_hash(content):
+    if recorded != manifest_hash(content):
         raise DamagedStoreError(
             f"{path} is damaged or was edited: its own hash does not match. Run {tool} again with "
             "--overwrite."
@@ -263,7 +263,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _manifest_hash(content: dict[str, Any]) -> str:
+def manifest_hash(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a manifest; it covers the hashes of all shards, so of all content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

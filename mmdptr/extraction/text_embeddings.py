@@ -60,7 +60,7 @@ def extract_text_embeddings(
             _write_shards(writer, labels, encoder, shard_size)
         for entry in writer.manifest["files"].values():
             for label in entry.get("exceeding", []):
-                report.drop(EXCEEDS_CONTEXT, label, was_kept=True)
+                report.drop(EXCEEDS_CONTEXT, label)
         if not report.kept:
             raise ValueError(f"No label fits into CLIP's context, the store is empty.\n{report}")
         if not writer.complete:

@@ -1,1 +1,8 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Hooks of MMEngine's runner."""
+
+from .dptr_export_hook import DPTRExportHook
+from .dptr_pretrain_hook import DPTRPretrainHook
+from .non_finite_loss_hook import NonFiniteLossHook
+
+__all__ = ["DPTRExportHook", "DPTRPretrainHook", "NonFiniteLossHook"]

@@ -1,0 +1,15 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# Both stages: the decoder is pre-trained on text by the hook, then NRTR is fine-tuned on images.
+_base_ = ['mmocr::textrecog/nrtr/nrtr_modality-transform_6e_st_mj.py']
+custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
+
+embeddings = 'data/dptr/words'
+orp_bank = 'data/dptr/backgrounds'
+
+model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
+custom_hooks = [
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='NonFiniteLossHook'),
+]
+# A random encoder would soon destroy what the decoder knows: it learns slower than the rest.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

@@ -1,0 +1,54 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# DPTR-NRTR small enough for two CPU cores: the same classes, fewer and narrower layers, images of
+# a fixed size, 36 characters, protocol real-7k.
+_base_ = ['../dptr_nrtr.py', '../_base_/real7k.py']
+
+embeddings = 'data/dptr/words'
+orp_bank = 'data/dptr/backgrounds'
+
+dictionary = dict(dict_file='{{ fileDirname }}/../_base_/dicts/lower_english_digits.txt')
+model = dict(
+    encoder=dict(n_layers=2, n_head=8, d_k=32, d_v=32, d_inner=512),
+    decoder=dict(
+        n_layers=2,
+        d_k=32,
+        d_v=32,
+        d_inner=512,
+        dictionary=dictionary,
+        module_loss=dict(letter_case='lower')))
+
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(_delete_=True, **_base_.real7k_train_dataset))
+test_dataloader = dict(
+    batch_size=128, num_workers=1, dataset=dict(_delete_=True, **_base_.real7k_test_dataset))
+val_dataloader = test_dataloader
+val_evaluator = dict(
+    _delete_=True,
+    type='MultiDatasetsEvaluator',
+    metrics=[dict(type='WordMetric', mode=['ignore_case_symbol'])],
+    dataset_prefixes=_base_.real7k_names)
+test_evaluator = val_evaluator
+
+max_iters = 1500
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500)
+# Not OneCycleLR: MMEngine's gives all parameters one rate, which would undo the multiplier.
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01),
+    clip_grad=dict(max_norm=20))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.04, end=150, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=150, end=max_iters, by_epoch=False),
+]
+log_processor = dict(by_epoch=False)
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=50),
+    checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1))
+
+custom_hooks = [
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, epochs=6),
+    dict(type='NonFiniteLossHook'),
+]

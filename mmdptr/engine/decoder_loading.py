@@ -1,0 +1,159 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Taking a pre-trained decoder over into a recognizer, and making sure that it was."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmocr.models.common import Dictionary
+from torch import Tensor, nn
+
+DECODER = "decoder"
+SLOT_PRIOR = "slot_prior"
+PARTS = (DECODER, SLOT_PRIOR)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a recognizer came from stage 1.
+
+    Args:
+        loaded (int): Decoder tensors that were loaded, all of them if ``decoder`` was asked for.
+        parameters (int): Values in them.
+        slots (int): FMU queries that start from the slot prior.
+    """
+
+    loaded: int
+    parameters: int
+    slots: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.loaded} decoder tensors ({self.parameters / 1e6:.2f} M values, coverage "
+            f"{'100 %' if self.loaded else 'none'}), {self.slots} FMU queries from the slot prior"
+        )
+
+
+def load_decoder(
+    recognizer: nn.Module, checkpoint: str | Path, parts: Collection[str] = PARTS
+) -> Coverage:
+    """Load what stage 1 learnt into a recognizer, completely or not at all.
+
+    Args:
+        recognizer (nn.Module): The recognizer, with ``decoder`` and perhaps an FMU as ``neck``.
+        checkpoint (str or Path): A checkpoint of stage 1, or the ``decoder.pth`` that
+            :class:`DPTRExportHook` wrote.
+        parts (Collection[str]): ``'decoder'`` for its weights, ``'slot_prior'`` to let the FMU's
+            queries start at the mean pseudo memory of their slots. Defaults to both.
+
+    Returns:
+        Coverage: What was loaded.
+
+    Raises:
+        FileNotFoundError: No such checkpoint.
+        ValueError: Unknown part; not a checkpoint of stage 1; other characters in the dictionary;
+            or a tensor that is missing, left over, of another shape or not finite.
+    """
+    unknown = sorted(set(parts).difference(PARTS))
+    if unknown:
+        raise ValueError(f"Unknown parts {unknown}. Expected some of {', '.join(PARTS)}.")
+    state, meta = read_checkpoint(checkpoint)
+    check_dictionary(meta.get("dictionary"), recognizer.decoder.dictionary, checkpoint)
+    loaded = {}
+    if DECODER in parts:
+        loaded = {k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")}
+        _check_tensors(loaded, recognizer.decoder.state_dict(), checkpoint)
+        recognizer.decoder.load_state_dict(loaded)
+    slots = 0
+    if SLOT_PRIOR in parts and getattr(recognizer, "neck", None) is not None:
+        slots = _load_queries(recognizer.neck.queries, state.get("neck.queries"), checkpoint)
+    coverage = Coverage(len(loaded), sum(tensor.numel() for tensor in loaded.values()), slots)
+    print_log(f"Loaded from {checkpoint}: {coverage}.", "current")
+    return coverage
+
+
+def read_checkpoint(checkpoint: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a stage-1 checkpoint and what stage 1 wrote about itself."""
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist. Run stage 1 first, or give its decoder.pth or epoch_*.pth."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state, meta = content["state_dict"], content["meta"]["dptr"]
+    except Exception as error:
+        # torch raises half a dozen types for damaged files; all mean the same to the user.
+        raise ValueError(
+            f"{path} is not a readable checkpoint of stage 1 ({type(error).__name__}: {error}). "
+            "Give the decoder.pth or epoch_*.pth of a run with DPTRPretrainer and DPTRExportHook."
+        ) from error
+    return state, meta
+
+
+def check_dictionary(
+    characters: list[str] | None, dictionary: Dictionary, checkpoint: str | Path
+) -> None:
+    """Refuse a decoder whose classes are other characters, or in another order.
+
+    Raises:
+        ValueError: The dictionaries differ; the message names the characters.
+    """
+    if characters == dictionary.dict:
+        return
+    theirs, ours = set(characters or []), set(dictionary.dict)
+    if theirs == ours:
+        differ = "the same characters in another order"
+    else:
+        differ = (
+            f"{sorted(theirs - ours)} are only in the checkpoint's, "
+            f"{sorted(ours - theirs)} only in the recognizer's"
+        )
+    raise ValueError(
+        f"The decoder of {checkpoint} was trained with another dictionary: {differ}. Use the same "
+        "dict_file and special tokens in both stages, or run stage 1 again."
+    )
+
+
+def _check_tensors(
+    loaded: dict[str, Tensor], expected: dict[str, Tensor], checkpoint: str | Path
+) -> None:
+    missing = sorted(expected.keys() - loaded.keys())
+    surplus = sorted(loaded.keys() - expected.keys())
+    shapes = [
+        f"{k} is {tuple(loaded[k].shape)} there and {tuple(expected[k].shape)} here"
+        for k in sorted(expected.keys() & loaded.keys())
+        if loaded[k].shape != expected[k].shape
+    ]
+    broken = [k for k, v in loaded.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    for what, names in (
+        ("lacks", missing),
+        ("holds, but the recognizer's decoder does not have,", surplus),
+        ("has other shapes:", shapes),
+        ("is not finite in", broken),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            raise ValueError(
+                f"{checkpoint} {what} {', '.join(names[:5])}{more}; of {len(expected)} decoder "
+                "tensors nothing was loaded. Pre-train with the same decoder config as is "
+                "fine-tuned."
+            )
+
+
+def _load_queries(queries: Tensor, prior: Tensor | None, checkpoint: str | Path) -> int:
+    """Copy the prior of as many slots as both have."""
+    if prior is None or prior.shape[1] != queries.shape[1]:
+        found = "none" if prior is None else f"one of width {prior.shape[1]}"
+        raise ValueError(
+            f"The FMU's queries of width {queries.shape[1]} cannot start from the slot prior of "
+            f"{checkpoint}, which holds {found}. Pre-train with the same decoder, or leave "
+            "'slot_prior' out."
+        )
+    slots = min(len(queries), len(prior))
+    with torch.no_grad():
+        queries[:slots] = prior[:slots]
+    return slots

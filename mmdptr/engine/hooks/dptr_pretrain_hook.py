@@ -1,0 +1,136 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Stage 1 inside the training of stage 2."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import barrier
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmocr.registry import HOOKS
+
+from mmdptr.embeddings import ORPBank, TextEmbeddingStore
+from mmdptr.engine.decoder_loading import PARTS, load_decoder
+from mmdptr.engine.isolation import isolated_runner
+from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
+
+from .dptr_export_hook import EXPORT
+
+
+@HOOKS.register_module()
+class DPTRPretrainHook(Hook):
+    """Gives a recognizer a decoder that was pre-trained on text alone, before it is trained.
+
+    Runs ``before_train``: a runner of its own trains the recognizer's decoder on text embeddings
+    (arXiv 2408.05706, stage 1) in ``<work_dir>/dptr_pretrain/<fingerprint>``, with the same
+    launcher, and resumes there after an interruption. The fingerprint covers all that the decoder
+    depends on, so a decoder that is there already is taken as it is. It is then loaded into the
+    recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
+
+    Args:
+        embeddings (str, optional): Folder of the text-embedding store. Either this or
+            ``checkpoint`` is needed.
+        orp_bank (str, optional): Folder of the ORP bank. Defaults to None: no perturbation.
+        checkpoint (str, optional): A decoder that was pre-trained apart, ``decoder.pth`` or a
+            checkpoint of stage 1, instead of running it. Defaults to None.
+        load (Sequence[str]): What to take from stage 1: ``'decoder'`` and ``'slot_prior'`` (the
+            FMU's queries). Defaults to both.
+        epochs (int, optional): Epochs of stage 1. Defaults to those of its config.
+        noise_scale (float, optional): ORP's scale. Defaults to that of the config.
+        config (str, optional): Config file of stage 1 without model and data. Defaults to
+            ``configs/_base_/dptr_pretrain.py`` of this package.
+        cfg_options (dict, optional): Settings over it by dotted name, such as
+            ``{'optim_wrapper.optimizer.lr': 1e-3}``. Defaults to None.
+        pretrain_dir (str, optional): Where decoders are cached; share one between work dirs to
+            pre-train once for many. Defaults to ``<work_dir>/dptr_pretrain``.
+
+    Raises:
+        ValueError: Neither or both of ``embeddings`` and ``checkpoint`` are given.
+    """
+
+    def __init__(
+        self,
+        embeddings: str | None = None,
+        orp_bank: str | None = None,
+        checkpoint: str | None = None,
+        load: Sequence[str] = PARTS,
+        epochs: int | None = None,
+        noise_scale: float | None = None,
+        config: str | None = None,
+        cfg_options: dict[str, Any] | None = None,
+        pretrain_dir: str | None = None,
+    ) -> None:
+        if (embeddings is None) == (checkpoint is None):
+            raise ValueError(
+                "DPTRPretrainHook needs either `embeddings`, to run stage 1 on them, or "
+                f"`checkpoint`, to load its result; found embeddings={embeddings!r} and "
+                f"checkpoint={checkpoint!r}."
+            )
+        self.embeddings = embeddings
+        self.orp_bank = orp_bank
+        self.checkpoint = checkpoint
+        self.load = tuple(load)
+        self.epochs = epochs
+        self.noise_scale = noise_scale
+        self.config = config
+        self.cfg_options = cfg_options
+        self.pretrain_dir = pretrain_dir
+
+    def before_train(self, runner: Runner) -> None:
+        """Pre-train, unless it was done, and load the decoder."""
+        if runner.iter > 0:
+            runner.logger.info("Stage 2 is resumed; its decoder was pre-trained before.")
+            return
+        checkpoint = self.checkpoint or self._pretrain(runner)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        load_decoder(model, checkpoint, self.load)
+
+    def _pretrain(self, runner: Runner) -> Path:
+        """Run stage 1 where it has not been run, and return its decoder."""
+        assert self.embeddings is not None
+        store = TextEmbeddingStore(self.embeddings)
+        bank = ORPBank(self.orp_bank) if self.orp_bank else None
+        cfg = build_pretrain_config(
+            runner.cfg.model,
+            store,
+            bank,
+            self.config,
+            self.cfg_options,
+            self.epochs,
+            self.noise_scale,
+        )
+        cfg.randomness = runner.cfg.get("randomness", {})
+        key = fingerprint(cfg, store, bank)[:12]
+        folder = Path(self.pretrain_dir or Path(runner.work_dir) / "dptr_pretrain") / key
+        decoder = folder / EXPORT
+        if decoder.is_file():
+            runner.logger.info("Stage 1 was run before with the same settings: %s.", decoder)
+            return decoder
+        runner.logger.info("Stage 1: pre-training the decoder in %s.", folder)
+        accuracy = self._run(runner, cfg, folder)
+        barrier()  # the first process writes the decoder, all load it
+        runner.logger.info("Stage 1 is done. Words it had not seen: %s.", accuracy)
+        return decoder
+
+    @staticmethod
+    def _run(runner: Runner, cfg: Config, folder: Path) -> str:
+        cfg.work_dir = str(folder)
+        cfg.launcher = runner._launcher
+        cfg.env_cfg = runner.cfg.get("env_cfg", {})
+        cfg.resume = True
+        # Loggers and visualizers are global by name; these must not be the outer runner's.
+        cfg.experiment_name = f"dptr_pretrain_{folder.name}_{runner.timestamp}"
+        if cfg.get("visualizer"):
+            cfg.visualizer.name = cfg.experiment_name
+        with isolated_runner():
+            stage1 = Runner.from_cfg(cfg)
+            stage1.train()
+            scalars = stage1.message_hub.log_scalars
+        return ", ".join(
+            f"{name.removeprefix('val/')} {history.current():.4f}"
+            for name, history in scalars.items()
+            if name.startswith("val/") and "spelling" in name
+        )

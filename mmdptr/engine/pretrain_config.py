@@ -1,0 +1,131 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""The config of stage 1, made from the recognizer's own and a schedule."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmocr.registry import TASK_UTILS
+
+import mmdptr
+from mmdptr.embeddings import ORPBank, TextEmbeddingStore, manifest_hash
+
+DEFAULT_CONFIG = "_base_/dptr_pretrain.py"
+
+
+def config_folder() -> Path:
+    """Return the folder of our configs: in the installed package, or beside it in a checkout.
+
+    Raises:
+        FileNotFoundError: Neither is there.
+    """
+    package = Path(mmdptr.__file__).parent
+    for folder in (package / ".mim" / "configs", package.parent / "configs"):
+        if (folder / DEFAULT_CONFIG).is_file():
+            return folder
+    raise FileNotFoundError(
+        f"mmdptr's configs are neither in {package / '.mim'} nor beside {package}. Install mmdptr "
+        "again, or name a config of stage 1 by the hook's `config`."
+    )
+
+
+def build_pretrain_config(
+    recognizer: dict[str, Any],
+    store: TextEmbeddingStore,
+    bank: ORPBank | None,
+    config: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    epochs: int | None = None,
+    noise_scale: float | None = None,
+) -> Config:
+    """Make the config of stage 1 for a recognizer.
+
+    Args:
+        recognizer (dict): The recognizer's model config.
+        store (TextEmbeddingStore): The labels and their embeddings.
+        bank (ORPBank, optional): The noise; None trains without ORP.
+        config (str, optional): File with the schedule, the data loaders and hooks of stage 1.
+            Defaults to ``configs/_base_/dptr_pretrain.py``.
+        cfg_options (dict, optional): Settings over it, by dotted name. Defaults to None.
+        epochs (int, optional): Epochs, the learning-rate schedule included. Defaults to those of
+            the file.
+        noise_scale (float, optional): ORP's scale. Defaults to that of the file.
+
+    Returns:
+        Config: A config that MMEngine's runner trains.
+    """
+    cfg = Config.fromfile(config or config_folder() / DEFAULT_CONFIG)
+    decoder = recognizer["decoder"]
+    cfg.model = {
+        **cfg.get("model", {}),
+        "type": "DPTRPretrainer",
+        "decoder": decoder,
+        "embed_dims": store.width,
+        "memory": recognizer.get("memory"),
+    }
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        dataset = loader.dataset
+        dataset.embeddings = str(store.folder)
+        dataset.verify_checksums = False  # the caller has
+        dataset.dictionary = decoder["dictionary"]
+        dataset.max_seq_len = decoder.get("max_seq_len", dataset.get("max_seq_len"))
+        dataset.pipeline = _with_bank(dataset.pipeline, bank, noise_scale)
+    if epochs is not None:
+        _set_epochs(cfg, epochs)
+    cfg.merge_from_dict(cfg_options or {})
+    return cfg
+
+
+def _with_bank(
+    pipeline: list[dict[str, Any]], bank: ORPBank | None, scale: float | None
+) -> list[dict[str, Any]]:
+    """Point ORP to the bank, or leave it out where there is none."""
+    if bank is None:
+        return [step for step in pipeline if step["type"] != "ORP"]
+    settings: dict[str, Any] = {"bank": str(bank.folder), "verify_checksums": False}
+    if scale is not None:
+        settings["scale"] = scale
+    return [{**step, **settings} if step["type"] == "ORP" else step for step in pipeline]
+
+
+def _set_epochs(cfg: Config, epochs: int) -> None:
+    """Change the number of epochs, and whatever of the schedule ended with the old number."""
+    old = cfg.train_cfg.max_epochs
+    cfg.train_cfg.max_epochs = epochs
+    for scheduler in cfg.param_scheduler:
+        for key in ("end", "T_max", "total_steps"):
+            if scheduler.get(key) == old:
+                scheduler[key] = epochs
+    # With one epoch there is nothing left for a scheduler that begins after the first.
+    cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get("begin", 0) < epochs]
+
+
+def fingerprint(cfg: Config, store: TextEmbeddingStore, bank: ORPBank | None) -> str:
+    """Return a hash of all that a pre-trained decoder depends on.
+
+    Paths do not count but what lies there: the content of the store, the bank and the dictionary.
+    Neither do workers, logging and validation.
+    """
+    model = cfg.model.to_dict()
+    dictionary = TASK_UTILS.build(model["decoder"].pop("dictionary"))
+    dataset = cfg.train_dataloader.dataset.to_dict()
+    for key in ("embeddings", "dictionary", "verify_checksums"):
+        dataset.pop(key, None)
+    for step in dataset["pipeline"]:
+        step.pop("bank", None)
+        step.pop("verify_checksums", None)
+    content = {
+        "model": model,
+        "dictionary": dictionary.dict,
+        "dataset": dataset,
+        "batch_size": cfg.train_dataloader.batch_size,
+        "optimizer": cfg.optim_wrapper.to_dict(),
+        "scheduler": cfg.param_scheduler,
+        "epochs": cfg.train_cfg.max_epochs,
+        "seed": cfg.get("randomness", {}).get("seed"),
+        "store": manifest_hash(store.manifest),
+        "bank": manifest_hash(bank.manifest) if bank else None,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,62 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Write the annotations of protocol real-7k: train on 6,725 real crops, test on four sets.
+
+The data root holds one folder a set (iiit5k, icdar2013, icdar2015, svt), each with
+labels_<split>.jsonl of one {"filename": ..., "text": ...} a line. Images stay where they are. IC13
+is the 1015-image protocol: lines marked "in_1015". For choices, which must never be made on the
+test sets, 5 % of the training crops are also written apart (choice_val.jsonl; the rest is
+choice_train.jsonl).
+"""
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmdptr.extraction.arguments import exit_with_message
+
+TRAIN = ("iiit5k", "icdar2015", "svt")
+TEST = {"iiit5k": "iiit5k", "svt": "svt", "ic13": "icdar2013", "ic15": "icdar2015"}
+
+
+def read(root: Path, name: str, split: str, out: Path) -> list[dict[str, str]]:
+    """Read one split of one set; file names become relative to ``out``."""
+    path = root / name / f"labels_{split}.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist. Give the folder that holds {name}.")
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [
+        {"filename": os.path.relpath(root / name / entry["filename"], out), "text": entry["text"]}
+        for entry in entries
+        if entry.get("in_1015", True)
+    ]
+
+
+def write(path: Path, entries: Iterable[dict[str, str]]) -> None:
+    """Write one annotation file."""
+    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{path}: {len(lines)} crops")
+
+
+@exit_with_message
+def main() -> None:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path, help="folder with one folder a set")
+    parser.add_argument("--out", type=Path, default=Path("data/real7k"), help="default: %(default)s")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    train = [entry for name in TRAIN for entry in read(args.root, name, "train", args.out)]
+    held_out = set(random.Random(0).sample(range(len(train)), len(train) // 20))
+    write(args.out / "train.jsonl", train)
+    write(args.out / "choice_train.jsonl", [e for i, e in enumerate(train) if i not in held_out])
+    write(args.out / "choice_val.jsonl", [e for i, e in enumerate(train) if i in held_out])
+    for short, name in TEST.items():
+        write(args.out / f"test_{short}.jsonl", read(args.root, name, "test", args.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -7,18 +7,21 @@ embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
 dictionary = dict(dict_file='{{ fileDirname }}/../_base_/dicts/lower_english_digits.txt')
+width = 192
+layers = dict(d_model=width, n_head=6, d_k=32, d_v=32, d_inner=4 * width, dropout=0.)
 model = dict(
-    encoder=dict(n_layers=2, n_head=8, d_k=32, d_v=32, d_inner=512),
+    backbone=dict(type='NarrowModalityTransform', out_channels=width),
+    encoder=dict(n_layers=3, **layers),
     decoder=dict(
         n_layers=2,
-        d_k=32,
-        d_v=32,
-        d_inner=512,
+        d_embedding=width,
         dictionary=dictionary,
-        module_loss=dict(letter_case='lower')))
+        module_loss=dict(letter_case='lower'),
+        **layers),
+    neck=dict(num_heads=6, dropout=0.))
 
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=2,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(_delete_=True, **_base_.real7k_train_dataset))

@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Stage 1 inside the training of stage 2."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class DPTRPretrainHook(Hook):
             stage1 = Runner.from_cfg(cfg)
             stage1.train()
             scalars = stage1.message_hub.log_scalars
+            # Its persistent workers must end before those of stage 2 are forked.
+            del stage1
+            gc.collect()
         return ", ".join(
             f"{name.removeprefix('val/')} {history.current():.4f}"
             for name, history in scalars.items()

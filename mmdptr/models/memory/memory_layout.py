@@ -24,6 +24,8 @@ class MemoryLayout:
         width (str): The constructor argument of the decoder that is C.
         with_position (bool): Whether the FMU should add positions, because neither backbone nor
             encoder did. Defaults to True.
+        any_length (bool): Whether the decoder is causal and trains on targets of any length, not
+            only of ``max_seq_len``; stage 1 then does not compute padding. Defaults to False.
 
     Raises:
         ValueError: Unknown site or form.
@@ -33,6 +35,7 @@ class MemoryLayout:
     form: str
     width: str
     with_position: bool = True
+    any_length: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("site", self.site, SITES), ("form", self.form, FORMS)):

@@ -9,7 +9,9 @@ from .memory_layout import MemoryLayout
 
 _LAYOUTS: dict[str, MemoryLayout] = {
     # NRTR's encoder adds no position, so the FMU must.
-    "NRTRDecoder": MemoryLayout(site="out_enc", form="sequence", width="d_model"),
+    "NRTRDecoder": MemoryLayout(
+        site="out_enc", form="sequence", width="d_model", with_position=True, any_length=True
+    ),
 }
 
 

@@ -51,7 +51,8 @@ class DPTRPretrainer(BaseRecognizer):
         self.layout = find_memory_layout(decoder, memory)
         width = self.layout.width_of(decoder)
         if decoder.get("module_loss", {}).get("type") == "CEModuleLoss":
-            decoder["module_loss"]["type"] = "DPTRLoss"
+            loss = {"type": "DPTRLoss", "trim_targets": self.layout.any_length}
+            decoder["module_loss"].update(loss)
         self.embed_dims = embed_dims
         self.projection = nn.Identity() if embed_dims == width else nn.Linear(embed_dims, width)
         self.decoder = MODELS.build(decoder)

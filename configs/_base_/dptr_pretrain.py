@@ -11,6 +11,7 @@ train_dataloader = dict(
     batch_size=256,
     num_workers=2,
     persistent_workers=True,
+    collate_fn=dict(type='concat_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='TextEmbeddingDataset',
@@ -26,6 +27,7 @@ val_dataloader = dict(
     batch_size=256,
     num_workers=1,
     persistent_workers=True,
+    collate_fn=dict(type='concat_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='TextEmbeddingDataset',

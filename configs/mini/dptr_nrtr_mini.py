@@ -35,23 +35,31 @@ val_evaluator = dict(
     dataset_prefixes=_base_.real7k_names)
 test_evaluator = val_evaluator
 
-max_iters = 1500
+max_iters = 2000
 train_cfg = dict(
-    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500)
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=1000)
 # Not OneCycleLR: MMEngine's gives all parameters one rate, which would undo the multiplier.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01),
     clip_grad=dict(max_norm=20))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, end=150, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=150, end=max_iters, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.04, end=200, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=200, end=max_iters, by_epoch=False),
 ]
 log_processor = dict(by_epoch=False)
+randomness = dict(seed=0)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
-    checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1))
+    checkpoint=dict(by_epoch=False, interval=1000, max_keep_ckpts=1))
 
+# One cache of decoders for all mini runs: stage 1 is run once.
+pretrain_dir = 'work_dirs/dptr_pretrain_mini'
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, epochs=6),
+    dict(
+        type='DPTRPretrainHook',
+        embeddings=embeddings,
+        orp_bank=orp_bank,
+        epochs=4,
+        pretrain_dir=pretrain_dir),
     dict(type='NonFiniteLossHook'),
 ]

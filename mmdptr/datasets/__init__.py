@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Corpora and the dataset of text embeddings."""
 
+from .concat_collate import concat_collate
 from .corpora import iter_corpora, iter_corpus
 from .label_filter import FilterReport, LabelFilter
 from .text_embedding_dataset import TextEmbeddingDataset
@@ -12,6 +13,7 @@ __all__ = [
     "LabelFilter",
     "PackTextEmbeddings",
     "TextEmbeddingDataset",
+    "concat_collate",
     "iter_corpora",
     "iter_corpus",
 ]

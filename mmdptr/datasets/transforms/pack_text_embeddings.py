@@ -14,11 +14,14 @@ class PackTextEmbeddings(BaseTransform):
     """Packs an embedding and its label for :class:`DPTRPretrainer`.
 
     Required keys: ``embedding``, ``text``. Result: ``inputs``, the memory (L, D) in float32, and
-    ``data_samples``, a :class:`TextRecogDataSample` with the label in ``gt_text``.
+    ``data_samples``, a :class:`TextRecogDataSample` with the label in ``gt_text``
+    and the length L as ``memory_length``.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack one sample."""
         sample = TextRecogDataSample(gt_text=LabelData(item=results["text"]))
-        sample.set_metainfo({"sample_idx": results.get("sample_idx")})
-        return {"inputs": results["embedding"].float(), "data_samples": sample}
+        memory = results["embedding"].float()
+        meta = {"sample_idx": results.get("sample_idx"), "memory_length": len(memory)}
+        sample.set_metainfo(meta)
+        return {"inputs": memory, "data_samples": sample}

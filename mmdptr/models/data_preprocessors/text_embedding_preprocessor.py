@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.model import BaseDataPreprocessor
 from mmocr.registry import MODELS
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 
@@ -31,25 +32,28 @@ class TextEmbeddingPreprocessor(BaseDataPreprocessor):
         """Collate a batch.
 
         Args:
-            data (dict): ``inputs``, a list of N memories (L_i, D), and ``data_samples``.
+            data (dict): ``inputs``, a list of N memories (L_i, D) or one tensor of them all from
+                :func:`concat_collate`, and ``data_samples``.
             training (bool): Unused; the same in training and test.
 
         Returns:
             dict: ``inputs`` of shape (N, L, D) on the model's device, and ``data_samples`` with
             ``memory_length`` and ``valid_ratio`` set.
         """
-        memories, samples = data["inputs"], data["data_samples"]
+        samples = self.cast_data(data["data_samples"])
+        memories = self.cast_data(data["inputs"])
+        if isinstance(memories, Tensor):
+            memories = memories.split([sample.memory_length for sample in samples])
         if self.num_slots is not None:
             memories = [_repeat_last(memory, self.num_slots) for memory in memories]
         length = max(len(memory) for memory in memories)
         for memory, sample in zip(memories, samples, strict=True):
             valid_ratio = (len(memory) - 0.5) / length if len(memory) < length else 1.0
             sample.set_metainfo({"memory_length": len(memory), "valid_ratio": valid_ratio})
-        inputs = pad_sequence(memories, batch_first=True)
-        return {"inputs": self.cast_data(inputs), "data_samples": self.cast_data(samples)}
+        return {"inputs": pad_sequence(memories, batch_first=True), "data_samples": samples}
 
 
-def _repeat_last(memory: Any, num_slots: int) -> Any:
+def _repeat_last(memory: Tensor, num_slots: int) -> Tensor:
     if len(memory) >= num_slots:
         return memory
     index = [*range(len(memory)), *[len(memory) - 1] * (num_slots - len(memory))]

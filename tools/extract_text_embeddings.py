@@ -54,7 +54,9 @@ def parse_args() -> argparse.Namespace:
         "--joint-space", action="store_true", help="project the tokens too, not only the pooled one"
     )
     parser.add_argument("--shard-size", type=int, default=4096, help="labels a shard")
-    parser.add_argument("--overwrite", action="store_true", help="replace a store of another source")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a store of another source"
+    )
     parser.add_argument("--verify", action="store_true", help="only verify the store in --out")
     return parser.parse_args()
 

@@ -46,7 +46,9 @@ def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="folder with one folder a set")
-    parser.add_argument("--out", type=Path, default=Path("data/real7k"), help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/real7k"), help="default: %(default)s"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     train = [entry for name in TRAIN for entry in read(args.root, name, "train", args.out)]

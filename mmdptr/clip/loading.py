@@ -91,7 +91,9 @@ def load_clip(
         RuntimeError: The weights could not be downloaded, read, or do not fit the model.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"Unknown precision {precision!r}. Expected one of {', '.join(PRECISIONS)}.")
+        raise ValueError(
+            f"Unknown precision {precision!r}. Expected one of {', '.join(PRECISIONS)}."
+        )
     schema, _ = parse_model_name(model)
     if schema is None:
         _check_names(model, pretrained)

@@ -4,7 +4,7 @@
 import torch
 from open_clip.transformer import ResidualAttentionBlock, Transformer
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 class PrefixTransformer:
@@ -29,8 +29,8 @@ class PrefixTransformer:
         for block in transformer.resblocks:
             if type(block) is not ResidualAttentionBlock or hasattr(block, "ln_1_kv"):
                 raise ValueError(
-                    f"Expected blocks of type ResidualAttentionBlock, found {type(block).__name__}. "
-                    "This CLIP's text tower cannot be run from a cached prefix."
+                    f"Expected blocks of type ResidualAttentionBlock, found {type(block).__name__}."
+                    " This CLIP's text tower cannot be run from a cached prefix."
                 )
         self.blocks: list[ResidualAttentionBlock] = list(transformer.resblocks)
         self.cache: list[tuple[Tensor, Tensor]] = []

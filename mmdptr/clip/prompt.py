@@ -28,8 +28,9 @@ class Prompt:
     def __post_init__(self) -> None:
         if self.template.count("{}") != 1:
             raise ValueError(
-                f"A prompt template holds the label's place '{{}}' exactly once, but {self.template!r} "
-                f"holds it {self.template.count('{}')} times. Write it like \"a photo of a '{{}}'\"."
+                f"A prompt template holds the label's place '{{}}' exactly once, found "
+                f"{self.template.count('{}')} times in {self.template!r}. Write it like "
+                "\"a photo of a '{}'\"."
             )
         if self.spelling not in SPELLINGS:
             raise ValueError(

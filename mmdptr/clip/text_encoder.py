@@ -4,6 +4,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
@@ -72,7 +73,7 @@ class CLIPTextEncoder:
         self.keep_padding = keep_padding
         self.joint_space = joint_space
         # CLIP keeps its text tower in itself, CustomTextCLIP in `.text`.
-        self.tower = getattr(clip.model, "text", clip.model)
+        self.tower: Any = getattr(clip.model, "text", clip.model)
         self._check_tower()
         self.context_length: int = self.tower.context_length
         tokenizer: SimpleTokenizer = clip.tokenizer
@@ -148,8 +149,8 @@ class CLIPTextEncoder:
         for ids in sentences:
             if not self.fits(ids):
                 raise ValueError(
-                    f"{self.clip.tokenizer.decode(list(ids[1:-1]))!r} takes {len(ids)} tokens, more "
-                    f"than the {self.context_length} of CLIP's context. Drop it, or use a shorter "
+                    f"{self.clip.tokenizer.decode(list(ids[1:-1]))!r} takes {len(ids)} "
+                    f"tokens, more than the {self.context_length} of CLIP's context. Drop it, or use a shorter "
                     "prompt or spelling='word'; it is never cut silently."
                 )
         starts = [_shared(ids, self.prefix_ids) for ids in sentences]
@@ -160,14 +161,14 @@ class CLIPTextEncoder:
         tokens = torch.empty(int(lengths.sum()), self.token_width, device=device, dtype=dtype)
         pooled = torch.empty(len(sentences), self.pooled_width, device=device, dtype=dtype)
         for start, length, rows in self._batches(starts, lengths.tolist()):
-            ids = torch.zeros(len(rows), length, dtype=torch.long)
+            batch = torch.zeros(len(rows), length, dtype=torch.long)
             for i, row in enumerate(rows):
                 own = sentences[row][start:]
-                ids[i, : len(own)] = torch.tensor(own)
-            states = self.transformer(self._embed(ids, start), start)
+                batch[i, : len(own)] = torch.tensor(own)
+            states = self.transformer(self._embed(batch, start), start)
             states = self.tower.ln_final(states)
             # Like open_clip's pooling: the first of the largest ids is the end of text.
-            ends_at = ids.argmax(dim=1).to(device)
+            ends_at = batch.argmax(dim=1).to(device)
             index = torch.tensor(rows, device=device)
             pooled[index] = self._project(states[torch.arange(len(rows), device=device), ends_at])
             places = (offsets[rows, None] + torch.arange(length)).flatten().to(device)

@@ -78,7 +78,9 @@ class TextEmbeddingDataset(Dataset):
             labels = self.store.labels()
             if drop:
                 keep = np.array([_is_valid(x, dictionary, max_seq_len) for x in labels])
-                print_log(f"{embeddings}: {(~keep).sum()} labels do not fit the decoder.", "current")
+                print_log(
+                    f"{embeddings}: {(~keep).sum()} labels do not fit the decoder.", "current"
+                )
             if split != "all":
                 held_out = [zlib.crc32(x.encode()) < holdout * 2**32 for x in labels]
                 keep &= np.array(held_out) == (split == "val")

@@ -33,7 +33,9 @@ class ORPBankWriter(ShardedWriter):
         """
         half = features.to(device="cpu", dtype=torch.float16).contiguous()
         if not torch.isfinite(half).all():
-            raise ValueError("The image features are not finite in float16; check the CLIP weights.")
+            raise ValueError(
+                "The image features are not finite in float16; check the CLIP weights."
+            )
         self.add(name, {"features": half}, **notes)
 
 

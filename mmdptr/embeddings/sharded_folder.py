@@ -13,12 +13,14 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+Writer = TypeVar("Writer", bound="ShardedWriter")
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -136,7 +138,7 @@ class ShardedWriter:
         """Let other processes write the folder."""
         self._lock.release()
 
-    def __enter__(self) -> "ShardedWriter":
+    def __enter__(self: Writer) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -186,7 +188,9 @@ def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False)
             "--overwrite."
         )
     if content["kind"] != kind:
-        raise ValueError(f"{folder} holds {content['kind']}, expected {kind}. Give the right folder.")
+        raise ValueError(
+            f"{folder} holds {content['kind']}, expected {kind}. Give the right folder."
+        )
     if content["version"] != FORMAT_VERSION:
         raise ValueError(
             f"{folder} has format version {content['version']}, this mmdptr reads version "

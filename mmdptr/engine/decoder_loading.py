@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from mmocr.models.common import Dictionary
-from torch import Tensor, nn
+from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizer
+from torch import Tensor
 
 DECODER = "decoder"
 SLOT_PRIOR = "slot_prior"
@@ -38,12 +39,14 @@ class Coverage:
 
 
 def load_decoder(
-    recognizer: nn.Module, checkpoint: str | Path, parts: Collection[str] = PARTS
+    recognizer: EncoderDecoderRecognizer,
+    checkpoint: str | Path,
+    parts: Collection[str] = PARTS,
 ) -> Coverage:
     """Load what stage 1 learnt into a recognizer, completely or not at all.
 
     Args:
-        recognizer (nn.Module): The recognizer, with ``decoder`` and perhaps an FMU as ``neck``.
+        recognizer (EncoderDecoderRecognizer): The recognizer, with ``decoder`` and perhaps an FMU as ``neck``.
         checkpoint (str or Path): A checkpoint of stage 1, or the ``decoder.pth`` that
             :class:`DPTRExportHook` wrote.
         parts (Collection[str]): ``'decoder'`` for its weights, ``'slot_prior'`` to let the FMU's
@@ -64,7 +67,9 @@ def load_decoder(
     check_dictionary(meta.get("dictionary"), recognizer.decoder.dictionary, checkpoint)
     loaded = {}
     if DECODER in parts:
-        loaded = {k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")}
+        loaded = {
+            k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")
+        }
         _check_tensors(loaded, recognizer.decoder.state_dict(), checkpoint)
         recognizer.decoder.load_state_dict(loaded)
     slots = 0

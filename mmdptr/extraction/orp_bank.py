@@ -91,7 +91,12 @@ def _write_shard(
     for file in files:
         try:
             images.append(encoder.load(str(file)))
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        except (
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+            OSError,
+            SyntaxError,
+        ) as error:
             # Pillow raises SyntaxError for some broken PNG files.
             logger.warning("%s is skipped: %s", file, error)
             skipped.append(file.name)

@@ -64,7 +64,9 @@ def extract_text_embeddings(
         if not report.kept:
             raise ValueError(f"No label fits into CLIP's context, the store is empty.\n{report}")
         if not writer.complete:
-            exceeding = {x for e in writer.manifest["files"].values() for x in e.get("exceeding", [])}
+            exceeding = {
+                x for e in writer.manifest["files"].values() for x in e.get("exceeding", [])
+            }
             writer.finish(**_summary([x for x in labels if x not in exceeding], report))
     return report
 
@@ -89,7 +91,9 @@ def _write_shards(
                     features.tokens,
                     features.lengths,
                     features.prefix_lengths,
-                    exceeding=[x for x, ids in zip(shard, sentences, strict=True) if not encoder.fits(ids)],
+                    exceeding=[
+                        x for x, ids in zip(shard, sentences, strict=True) if not encoder.fits(ids)
+                    ],
                 )
             progress.update(len(shard))
 

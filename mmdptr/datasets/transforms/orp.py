@@ -57,8 +57,8 @@ class ORP(BaseTransform):
         if clip != expected["weights_sha256"]:
             raise ValueError(
                 f"The ORP bank {self.bank.folder} was written by another CLIP "
-                f"({expected['model']}, {expected['pretrained']}) than the text embeddings. Extract "
-                "both with the same --model and --pretrained."
+                f"({expected['model']}, {expected['pretrained']}) than the text embeddings. "
+                "Extract both with the same --model and --pretrained."
             )
         if width != self.bank.width:
             raise ValueError(

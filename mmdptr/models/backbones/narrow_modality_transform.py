@@ -22,4 +22,5 @@ class NarrowModalityTransform(NRTRModalityTransform):
 
     def __init__(self, out_channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.linear = nn.Linear(self.linear.in_features, out_channels)
+        in_channels: int = self.linear.in_features  # type: ignore[has-type]
+        self.linear = nn.Linear(in_channels, out_channels)

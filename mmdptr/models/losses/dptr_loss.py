@@ -9,7 +9,7 @@ from mmocr.models.textrecog.module_losses import CEModuleLoss
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 @MODELS.register_module()

@@ -49,7 +49,9 @@ def find_memory_layout(
     else:
         cls = MODELS.get(decoder["type"])
         if cls is None:
-            raise ValueError(f"The decoder {decoder['type']!r} is not registered. Import its module.")
+            raise ValueError(
+                f"The decoder {decoder['type']!r} is not registered. Import its module."
+            )
         names = [base.__name__ for base in cls.__mro__]
     for name in names:
         if name in _LAYOUTS:

@@ -125,6 +125,8 @@ def padding_mask(
     if valid_ratios is None or all(ratio >= 1 for ratio in valid_ratios):
         return None
     height, width = shape
-    valid = torch.tensor([max(1, math.ceil(width * ratio)) for ratio in valid_ratios], device=device)
+    valid = torch.tensor(
+        [max(1, math.ceil(width * ratio)) for ratio in valid_ratios], device=device
+    )
     columns = torch.arange(width, device=device) >= valid[:, None]
     return columns[:, None].expand(-1, height, -1).flatten(1)

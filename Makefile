@@ -1,0 +1,53 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -W ignore
+CLIP := --model mmdptr-tiny --pretrained random
+DEMO := data/demo
+DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
+DEMO_DIR := work_dirs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs clean-demo
+
+help:  ## Show what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(VENV)/.installed  ## Create the virtual environment with everything in it
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "setuptools>=77,<82" wheel
+	$(BIN)/python -m pip install --quiet -e ".[openmmlab,dev]"
+	touch $@
+
+demo: install  ## Pre-train a decoder on words, fine-tune on rendered images, read samples
+	$(RUN) tools/make_demo_data.py $(DEMO)
+	$(RUN) tools/extract_text_embeddings.py $(DEMO)/words.txt --out $(DEMO)/embeddings $(CLIP) \
+		--spelling characters --dictionary configs/_base_/dicts/lower_english_digits.txt
+	$(RUN) tools/extract_orp_bank.py $(DEMO)/backgrounds --out $(DEMO)/orp_bank $(CLIP)
+	$(RUN) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume
+	$(RUN) tools/visualize_fmu.py $(DEMO_CONFIG) $$(cat $(DEMO_DIR)/last_checkpoint) \
+		--out $(DEMO_DIR)/readings.png
+	@echo "Look at $(DEMO_DIR)/readings.png."
+
+test: lint  ## Check style, types and docstrings, and run all tests
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check mmdptr tools tests
+	$(BIN)/mypy
+	$(BIN)/interrogate --quiet mmdptr tools
+
+format: install  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format mmdptr tools tests
+
+docs: install  ## Build the documentation into docs/_build
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/sphinx-build -W -b html docs docs/_build
+
+clean-demo:  ## Delete what the demo made
+	rm -rf $(DEMO) $(DEMO_DIR)

@@ -1,0 +1,98 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""A picture of what the FMU's queries look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One image as a recognizer read it.
+
+    Args:
+        image (np.ndarray): RGB, uint8, of shape (h, w, 3).
+        truth (str): The label.
+        prediction (str): What was read.
+        attention (np.ndarray): Attention of Q queries over a grid, of shape (Q, H, W).
+    """
+
+    image: np.ndarray
+    truth: str
+    prediction: str
+    attention: np.ndarray
+
+    @property
+    def correct(self) -> bool:
+        """bool: Whether it was read right, case and symbols aside, as MMOCR's tables count."""
+        return _letters(self.truth) == _letters(self.prediction)
+
+
+def draw_fmu_attention(readings: Sequence[Reading], columns: int = 3) -> Figure:
+    """Draw images with their predictions, and which columns of the image each query looks at.
+
+    Under each image is a map with one row a query, as many as the prediction has characters and
+    the end, and the image's columns from left to right. A diagonal means that the queries read
+    the characters in order.
+
+    Args:
+        readings (Sequence[Reading]): At least one.
+        columns (int): Images in a row. Defaults to 3.
+
+    Returns:
+        Figure: The picture; save it with ``savefig``.
+    """
+    rows = -(-len(readings) // columns)
+    figure, axes = plt.subplots(
+        2 * rows,
+        columns,
+        figsize=(3.4 * columns, 2.7 * rows),
+        height_ratios=[1, 1.6] * rows,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, reading in enumerate(readings):
+        row, column = divmod(i, columns)
+        picture, chart = axes[2 * row, column], axes[2 * row + 1, column]
+        height, width = reading.image.shape[:2]
+        picture.imshow(reading.image, aspect="auto", extent=(0, width, height, 0))
+        colour = "tab:green" if reading.correct else "tab:red"
+        picture.set_title(f"{reading.prediction or '(nothing)'}", color=colour, fontsize=11)
+        if not reading.correct:
+            picture.text(
+                2, height - 2, reading.truth, fontsize=8, color="white", backgroundcolor="0.3"
+            )
+        _draw_map(chart, reading)
+    right = sum(reading.correct for reading in readings)
+    figure.suptitle(
+        f"{right} of {len(readings)} read right (green); below each image: FMU queries (down) over "
+        "image columns (across)",
+        fontsize=10,
+    )
+    return figure
+
+
+def _draw_map(axis: plt.Axes, reading: Reading) -> None:
+    """Draw the queries of the first characters and of the end, summed over the grid's rows."""
+    # Slot 0 stands for the whole word (the pooled text feature), then come the characters.
+    shown = min(len(reading.prediction) + 2, len(reading.attention))
+    attention = reading.attention[:shown].sum(axis=1)
+    attention = attention / attention.max(axis=1, keepdims=True).clip(min=1e-6)
+    axis.axis("on")
+    axis.imshow(attention, aspect="auto", cmap="magma", interpolation="nearest", vmin=0, vmax=1)
+    marks = ["word", *reading.prediction, "end"][:shown]
+    axis.set_yticks(range(shown), marks, fontsize=6)
+    axis.set_xticks([])
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isascii() and c.isalnum())

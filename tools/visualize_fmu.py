@@ -1,0 +1,72 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Draw test images with their predictions and the attention of the FMU's queries."""
+
+import argparse
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmocr.registry import DATASETS, MODELS
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmdptr.extraction.arguments import exit_with_message
+from mmdptr.visualization import Reading, draw_fmu_attention
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("config", help="config of a recognizer with an FMU")
+    parser.add_argument("checkpoint", help="its checkpoint")
+    parser.add_argument("--out", default="fmu.png", help="the picture, .png, .pdf or .svg")
+    parser.add_argument("--num", type=int, default=24, help="images, spread over the test set")
+    parser.add_argument("--columns", type=int, default=4, help="images in a row")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="settings, key=value")
+    return parser.parse_args()
+
+
+def read(model: nn.Module, dataset: Dataset, index: int) -> Reading:
+    """Read one test image and keep what the FMU looked at."""
+    batch = model.data_preprocessor(pseudo_collate([dataset[index]]), training=False)
+    inputs, samples = batch["inputs"], batch["data_samples"]
+    with torch.no_grad():
+        attention = model.merge_attention(inputs, samples)[0]
+        sample = model.predict(inputs, samples)[0]
+    image = mmcv.imread(sample.img_path, channel_order="rgb")
+    prediction, truth = sample.pred_text.item, sample.gt_text.item
+    return Reading(image, truth, prediction, attention.float().cpu().numpy())
+
+
+@exit_with_message
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get("default_scope", "mmocr"))
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, args.checkpoint, map_location="cpu", strict=True)
+    model.to(args.device).eval()
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    indices = np.linspace(0, len(dataset) - 1, min(args.num, len(dataset))).astype(int)
+    readings = [read(model, dataset, int(index)) for index in indices]
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    draw_fmu_attention(readings, args.columns).savefig(args.out, dpi=110)
+    right = sum(reading.correct for reading in readings)
+    for reading in readings:
+        mark = "ok " if reading.correct else "   "
+        print(f"{mark} {reading.truth:>20} -> {reading.prediction}")
+    print(f"{right} of {len(readings)} read right. Picture: {args.out}")
+
+
+if __name__ == "__main__":
+    main()

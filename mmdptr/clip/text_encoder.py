@@ -150,8 +150,8 @@ class CLIPTextEncoder:
             if not self.fits(ids):
                 raise ValueError(
                     f"{self.clip.tokenizer.decode(list(ids[1:-1]))!r} takes {len(ids)} "
-                    f"tokens, more than the {self.context_length} of CLIP's context. Drop it, or use a shorter "
-                    "prompt or spelling='word'; it is never cut silently."
+                    f"tokens, more than the {self.context_length} of CLIP's context. Drop it, or "
+                    "use a shorter prompt or spelling='word'; it is never cut silently."
                 )
         starts = [_shared(ids, self.prefix_ids) for ids in sentences]
         ends = [self.context_length if self.keep_padding else len(ids) for ids in sentences]

@@ -46,7 +46,8 @@ def load_decoder(
     """Load what stage 1 learnt into a recognizer, completely or not at all.
 
     Args:
-        recognizer (EncoderDecoderRecognizer): The recognizer, with ``decoder`` and perhaps an FMU as ``neck``.
+        recognizer (EncoderDecoderRecognizer): The recognizer, with ``decoder`` and perhaps an FMU
+            as ``neck``.
         checkpoint (str or Path): A checkpoint of stage 1, or the ``decoder.pth`` that
             :class:`DPTRExportHook` wrote.
         parts (Collection[str]): ``'decoder'`` for its weights, ``'slot_prior'`` to let the FMU's

@@ -43,8 +43,12 @@ class CLIPImageEncoder:
         Raises:
             OSError: The file is not an image, or broken.
         """
-        with Image.open(path) as image:
-            return self.clip.preprocess(image.convert("RGB"))
+        try:
+            with Image.open(path) as image:
+                pixels = image.convert("RGB")
+        except Exception as error:  # Pillow's plugins raise all sorts for broken files
+            raise OSError(f"{path} is not an image, or broken: {error}") from error
+        return self.clip.preprocess(pixels)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:

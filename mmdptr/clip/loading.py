@@ -3,7 +3,6 @@
 
 import hashlib
 import logging
-import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +95,7 @@ def load_clip(
         )
     schema, _ = parse_model_name(model)
     if schema is None:
+        model = model.replace("/", "-")  # 'ViT-B/16' is 'ViT-B-16', as in open_clip
         _check_names(model, pretrained)
     elif pretrained not in (None, RANDOM):
         raise ValueError(
@@ -115,11 +115,12 @@ def load_clip(
                 cache_dir=cache_dir,
                 device="cpu",
             )
-        except (RuntimeError, OSError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a damaged file can raise anything
             raise RuntimeError(
-                f"CLIP {model!r} could not be loaded with pretrained={pretrained!r}: {error}. "
-                "Check that the weights belong to this model and are complete; a tag needs network "
-                "access or a filled cache (cache_dir), a local file needs its path."
+                f"CLIP {model!r} could not be loaded with pretrained={pretrained!r}: "
+                f"{type(error).__name__}: {error}. Check that the weights belong to this model "
+                "and are complete; a tag needs network access or a filled cache (cache_dir), a "
+                "local file needs its path."
             ) from error
 
     file = Path(pretrained or "")
@@ -139,7 +140,7 @@ def load_clip(
 
 def _check_names(model: str, pretrained: str | None) -> None:
     """Refuse what open_clip would only warn of, or fail on much later."""
-    if open_clip.get_model_config(model.replace("/", "-")) is None:
+    if open_clip.get_model_config(model) is None:
         raise ValueError(
             f"open_clip {open_clip.__version__} knows no model {model!r}. It knows "
             f"{', '.join(open_clip.list_models())}."
@@ -170,12 +171,14 @@ def _check_activation(model: str, tag: str) -> None:
         )
     in_weights = bool(weights.get("quick_gelu", False))
     in_model = bool(open_clip.get_model_config(model).get("quick_gelu", False))
-    if in_weights != in_model:
-        base = model.removesuffix("-quickgelu")
+    base = model.removesuffix("-quickgelu")
+    right = f"{base}-quickgelu" if in_weights else base
+    # Of some models (roberta-ViT-B-32) there is only one, whatever open_clip says of the weights.
+    if in_weights != in_model and right != model:
         raise ValueError(
             f"The weights {tag!r} were trained with {_activation(in_weights)}, but the model "
             f"{model!r} computes {_activation(in_model)}; its features would be wrong without an "
-            f"error. Use model={base + '-quickgelu' if in_weights else base!r}."
+            f"error. Use model={right!r}."
         )
 
 

@@ -58,7 +58,8 @@ class CLIPTextEncoder:
             paper does not. Defaults to False.
 
     Raises:
-        ValueError: The text tower is not causal or of an unknown build.
+        ValueError: The text tower is not causal or of an unknown build, or the prompt leaves no
+            room for a label.
     """
 
     def __init__(
@@ -78,6 +79,11 @@ class CLIPTextEncoder:
         self.context_length: int = self.tower.context_length
         tokenizer: SimpleTokenizer = clip.tokenizer
         self.prefix_ids = [tokenizer.sot_token_id, *tokenizer.encode(self.prompt.prefix)]
+        if not self.fits([*self.prefix_ids, tokenizer.eot_token_id]):
+            raise ValueError(
+                f"The prompt {self.prompt.template!r} has {len(self.prefix_ids)} tokens before the "
+                f"label, CLIP's context has {self.context_length}. Use a shorter prompt."
+            )
         with torch.inference_mode():
             self.transformer = PrefixTransformer(
                 self.tower.transformer, self._embed(torch.tensor(self.prefix_ids), 0)
@@ -87,11 +93,14 @@ class CLIPTextEncoder:
         tower = self.tower
         causal = getattr(tower, "attn_mask", None) is not None
         plain = isinstance(getattr(tower, "transformer", None), Transformer)
-        if not (causal and plain) or getattr(tower, "cls_emb", None) is not None:
+        # CLIP calls it `text_pool_type`, the tower of CustomTextCLIP `pool_type`.
+        pooling = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+        at_eot = pooling in ("argmax", "eos") and getattr(tower, "cls_emb", None) is None
+        if not (causal and plain and at_eot):
             raise ValueError(
                 f"The text tower of {self.clip.identity.model!r} ({type(tower).__name__}) is not "
-                "open_clip's causal text transformer. Use a CLIP with one, e.g. "
-                "'ViT-B-16-quickgelu' with pretrained='openai'."
+                "open_clip's causal text transformer pooled at the end of text. Use a CLIP with "
+                "one, e.g. 'ViT-B-16-quickgelu' with pretrained='openai'."
             )
         if not isinstance(self.clip.tokenizer, SimpleTokenizer):
             raise ValueError(

@@ -3,7 +3,8 @@
 
 from .concat_collate import concat_collate
 from .corpora import iter_corpora, iter_corpus
-from .label_filter import FilterReport, LabelFilter
+from .filter_report import FilterReport
+from .label_filter import LabelFilter
 from .text_embedding_dataset import TextEmbeddingDataset
 from .transforms import ORP, PackTextEmbeddings
 

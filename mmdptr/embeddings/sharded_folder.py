@@ -11,7 +11,6 @@ first shard that is missing, and the finished folder has the same bytes.
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ Writer = TypeVar("Writer", bound="ShardedWriter")
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+PARTIAL = ".partial"
 
 
 class DamagedStoreError(ValueError):
@@ -38,8 +38,8 @@ class ShardedWriter:
         kind (str): What the folder holds, e.g. ``'text_embeddings'``.
         source (dict): JSON-able description of all that the content depends on. A folder that was
             begun with another one is refused.
-        overwrite (bool): Whether to delete what the folder holds from another source. Defaults to
-            False.
+        overwrite (bool): Whether to begin anew if the folder holds shards already, of whatever
+            source. Files that are not part of a store stay. Defaults to False.
 
     Raises:
         ValueError: The folder was written from another source, or holds other files.
@@ -62,27 +62,35 @@ class ShardedWriter:
             ) from None
         source = json.loads(json.dumps(source))  # as it will read back: tuples become lists
         fresh = {"kind": kind, "version": FORMAT_VERSION, "complete": False, "source": source}
-        self.manifest: dict[str, Any] = self._begun(fresh, overwrite) or {**fresh, "files": {}}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.complete:
-            self._write_manifest()
+        try:
+            self.manifest: dict[str, Any] = self._begun(fresh, overwrite) or {**fresh, "files": {}}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.complete:
+                self._write_manifest()
+        except BaseException:
+            self.close()
+            raise
 
     def _begun(self, fresh: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
         """The manifest of an earlier, interrupted or finished run of the same source."""
         path = self.folder / MANIFEST
         if not path.exists():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            # Killed at its very beginning, a run leaves the manifest's partial file alone.
+            if any(file.name != MANIFEST + PARTIAL for file in self.folder.glob("*")):
                 raise ValueError(
                     f"{self.folder} is not empty and holds no {MANIFEST}. Choose an empty or a new "
                     "folder."
                 )
             return None
         if overwrite:
-            shutil.rmtree(self.folder)
+            for shard in self.folder.glob("*.safetensors*"):
+                shard.unlink()
             return None
         old = read_manifest(self.folder, fresh["kind"], allow_incomplete=True)
         if old["source"] == fresh["source"]:
             return old
+        if not old["files"]:
+            return None  # begun, but nothing is written yet
         raise ValueError(
             f"{self.folder} was written from another source; these differ: "
             f"{_differences(old['source'], fresh['source'])}. Choose another folder, or pass "
@@ -112,15 +120,7 @@ class ShardedWriter:
             OSError: The disk is full or not writable. What was written before stays good.
         """
         data = safetensors.torch.save(tensors)
-        path = self.folder / f"{name}.safetensors"
-        try:
-            write_atomically(path, data)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{path} could not be written ({error.strerror}). All shards before it are safe: "
-                "make room and run the same command again, it goes on from there",
-            ) from error
+        self._write(f"{name}.safetensors", data)
         self.manifest["files"][name] = {
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -148,7 +148,18 @@ class ShardedWriter:
         content = {k: v for k, v in self.manifest.items() if k != "manifest_sha256"}
         content["manifest_sha256"] = manifest_hash(content)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(self.folder / MANIFEST, text.encode())
+        self._write(MANIFEST, text.encode())
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{path} could not be written ({error.strerror}). All shards before it are safe: "
+                "make room and run the same command again, it goes on from there",
+            ) from error
 
 
 def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False) -> dict[str, Any]:
@@ -235,7 +246,7 @@ def open_shard(folder: str | Path, name: str, manifest: dict[str, Any]) -> dict[
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` so that ``path`` holds either all of it or what it held before."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -272,6 +283,13 @@ def manifest_hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-    return "; ".join(f"{k} is {old.get(k)!r} there and {new.get(k)!r} now" for k in sorted(keys))
+def _differences(old: dict[str, Any], new: dict[str, Any], within: str = "") -> str:
+    """Name what differs, by dotted keys, with values cut to a readable length."""
+    found = []
+    for key in sorted({**old, **new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and a != b:
+            found.append(_differences(a, b, f"{within}{key}."))
+        elif a != b:
+            found.append(f"{within}{key} is {a!r:.80} there and {b!r:.80} now")
+    return "; ".join(found)

@@ -11,6 +11,7 @@ from mmocr.registry import TASK_UTILS
 
 import mmdptr
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore, manifest_hash
+from mmdptr.models.memory import argument_of
 
 DEFAULT_CONFIG = "_base_/dptr_pretrain.py"
 
@@ -70,7 +71,7 @@ def build_pretrain_config(
         dataset.embeddings = str(store.folder)
         dataset.verify_checksums = False  # the caller has
         dataset.dictionary = decoder["dictionary"]
-        dataset.max_seq_len = decoder.get("max_seq_len", dataset.get("max_seq_len"))
+        dataset.max_seq_len = argument_of(decoder, "max_seq_len")
         dataset.pipeline = _with_bank(dataset.pipeline, bank, noise_scale)
     if epochs is not None:
         _set_epochs(cfg, epochs)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from mmdptr.clip import CLIPImageEncoder
@@ -27,10 +26,14 @@ def find_images(folder: str | Path) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder. Give a folder of natural images.")
-    files = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
+    files = sorted(p for p in root.rglob("*") if p.is_file() and not _hidden(p.relative_to(root)))
     if not files:
         raise ValueError(f"{root} holds no file. Give a folder of natural images without text.")
     return files
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def extract_orp_bank(
@@ -56,12 +59,17 @@ def extract_orp_bank(
         skipped because they are no images or broken.
 
     Raises:
-        ValueError: No file is an image, or the folder was written from another source.
+        ValueError: No file is an image, the folder was written from another source, or a size is
+            below 1.
         OSError: The disk is full or not writable; what was written stays good.
     """
+    if min(batch_size, shard_size) < 1:
+        raise ValueError(
+            f"batch_size is {batch_size} and shard_size {shard_size}, expected 1 or more."
+        )
     source = {
         "clip": encoder.clip.identity.to_dict(),
-        "images": [file.name for file in files],
+        "images": [[file.name, file.stat().st_size] for file in files],
         "shard_size": shard_size,
     }
     with ORPBankWriter(folder, source, overwrite) as writer:
@@ -91,14 +99,8 @@ def _write_shard(
     for file in files:
         try:
             images.append(encoder.load(str(file)))
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            OSError,
-            SyntaxError,
-        ) as error:
-            # Pillow raises SyntaxError for some broken PNG files.
-            logger.warning("%s is skipped: %s", file, error)
+        except OSError as error:
+            logger.warning("Skipped: %s", error)
             skipped.append(file.name)
     size = encoder.visual.image_size
     pixels = torch.stack(images) if images else torch.empty(0, 3, *size)

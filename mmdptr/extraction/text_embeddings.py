@@ -10,8 +10,10 @@ from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder
 from mmdptr.datasets.corpora import iter_corpora
-from mmdptr.datasets.label_filter import FilterReport, LabelFilter
+from mmdptr.datasets.filter_report import FilterReport
+from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingWriter
+from mmdptr.embeddings.text_embedding_store import PREFIX
 
 EXCEEDS_CONTEXT = "exceeds CLIP context"
 
@@ -38,9 +40,12 @@ def extract_text_embeddings(
         FilterReport: What was read, kept and dropped, and why.
 
     Raises:
-        ValueError: No label is left, or the folder was written from another source.
+        ValueError: No label is left, the folder was written from another source, or
+            ``shard_size`` is below 1.
         OSError: The disk is full or not writable; what was written stays good.
     """
+    if shard_size < 1:
+        raise ValueError(f"shard_size is {shard_size}, expected 1 or more.")
     labels = list(label_filter(tqdm(iter_corpora(corpora), desc="Reading", unit="label")))
     report = label_filter.report
     if not labels:
@@ -74,8 +79,6 @@ def extract_text_embeddings(
 def _write_shards(
     writer: TextEmbeddingWriter, labels: Sequence[str], encoder: CLIPTextEncoder, size: int
 ) -> None:
-    if not writer.has("prefix"):
-        writer.add_prefix(encoder.prefix_features())
     with tqdm(total=len(labels), desc="Encoding", unit="label", smoothing=0.1) as progress:
         for begin in range(0, len(labels), size):
             name = f"labels-{begin // size:05d}"
@@ -96,6 +99,8 @@ def _write_shards(
                     ],
                 )
             progress.update(len(shard))
+    if not writer.has(PREFIX):
+        writer.add_prefix(encoder.prefix_features())
 
 
 def _summary(labels: Sequence[str], report: FilterReport) -> dict[str, Any]:

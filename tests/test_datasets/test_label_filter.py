@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmdptr.datasets.label_filter import (
-    REASONS,
-    FilterReport,
-    LabelFilter,
-    SeenLabels,
-    dictionary_characters,
-)
+from mmdptr.datasets.filter_report import REASONS, FilterReport
+from mmdptr.datasets.label_filter import LabelFilter, SeenLabels, dictionary_characters
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Small alphabets and odd characters make duplicates and faults likely.

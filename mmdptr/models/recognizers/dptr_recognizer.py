@@ -103,7 +103,11 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
     def _encode(
         self, feat: Tensor, data_samples: list[TextRecogDataSample] | None
     ) -> Tensor | None:
-        return self.encoder(feat, data_samples) if self.with_encoder else None
+        if not self.with_encoder:
+            return None
+        if data_samples is not None:  # MMOCR's encoders fail on samples without a valid_ratio
+            data_samples = [_with_ratio(x, x.get("valid_ratio", 1.0)) for x in data_samples]
+        return self.encoder(feat, data_samples)
 
     def _read(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample] | None
@@ -115,7 +119,7 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         """
         feat = self.extract_feat(inputs)
         ratios = _valid_ratios(data_samples)
-        samples = None if data_samples is None else [_unpadded(x) for x in data_samples]
+        samples = None if data_samples is None else [_with_ratio(x, 1.0) for x in data_samples]
         if self.layout.site == "out_enc":
             tokens, shape = self.layout.tokens(feat, self._encode(feat, data_samples))
             return feat, self.layout.arrange(self.neck(tokens, shape, ratios))["out_enc"], samples
@@ -130,7 +134,7 @@ def _valid_ratios(data_samples: list[TextRecogDataSample] | None) -> list[float]
     return [sample.get("valid_ratio", 1.0) for sample in data_samples]
 
 
-def _unpadded(sample: TextRecogDataSample) -> TextRecogDataSample:
+def _with_ratio(sample: TextRecogDataSample, ratio: float) -> TextRecogDataSample:
     copy = sample.new()
-    copy.set_metainfo({"valid_ratio": 1.0})
+    copy.set_metainfo({"valid_ratio": ratio})
     return copy

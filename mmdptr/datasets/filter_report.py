@@ -79,7 +79,7 @@ class FilterReport:
             lines.append(f"{name:<{name_width}}  {count:>{count_width},}  {share:6.2f} %")
         for reason in filter(self.examples.get, self.dropped):
             lines.append(f"first labels dropped as {reason!r}")
-            lines += _wrapped(map(_quoted, self.examples[reason]))
+            lines += _wrapped(map(quoted, self.examples[reason]))
         if self.unknown_characters:
             lines.append("characters outside the dictionary: labels that hold them")
             lines += _wrapped(
@@ -99,7 +99,7 @@ def _writable(label: str) -> str:
     return label.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _quoted(label: str) -> str:
+def quoted(label: str) -> str:
     """Show a label on a terminal: quoted, escaped, and cut when it is a whole paragraph."""
     return repr(label if len(label) <= 40 else label[:37] + "...")
 

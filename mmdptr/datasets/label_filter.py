@@ -15,6 +15,7 @@ from .filter_report import (
     TOO_LONG,
     TOO_SHORT,
     FilterReport,
+    quoted,
 )
 
 # Control characters, lone surrogates, unassigned code points.
@@ -194,7 +195,7 @@ def dictionary_characters(dict_file: str | Path) -> set[str]:
     for number, line in enumerate(lines, start=1):
         if len(line) > 1:
             raise ValueError(
-                f"{path}, line {number}: found {len(line)} characters, {_quoted(line)}, expected "
+                f"{path}, line {number}: found {len(line)} characters, {quoted(line)}, expected "
                 "one: give each a line of its own, and save without a byte order mark"
             )
         if line in numbers:

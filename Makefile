@@ -9,10 +9,10 @@ DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
 DEMO_DIR := work_dirs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs clean-demo
+.PHONY: help install demo test lint format docs real7k clean-demo
 
 help:  ## Show what there is to make
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: $(VENV)/.installed  ## Create the virtual environment with everything in it
 
@@ -48,6 +48,23 @@ format: install  ## Format the code
 docs: install  ## Build the documentation into docs/_build
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/sphinx-build -W -b html docs docs/_build
+
+REAL7K := dptr_nrtr nrtr nrtr_fmu nrtr_slot-prior
+
+real7k: install  ## Run the mini recipe and its controls on DATA (see docs/benchmarks.md), hours
+	@test -n "$(DATA)" || { echo "Give the data: make real7k DATA=folder (docs/benchmarks.md)"; exit 2; }
+	$(RUN) tools/prepare_real7k.py $(DATA)
+	$(RUN) tools/extract_text_embeddings.py $(DATA)/corpora/en_vocabulary_90k.txt \
+		--out data/dptr/words $(CLIP) --spelling characters \
+		--dictionary configs/_base_/dicts/lower_english_digits.txt
+	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(CLIP)
+	for run in $(REAL7K); do \
+		$(RUN) tools/train.py configs/mini/$${run}_mini.py --work-dir work_dirs/$${run}_mini \
+			--resume || exit; \
+	done
+	$(RUN) tools/compare_runs.py $(foreach run,$(REAL7K),$(run)=work_dirs/$(run)_mini)
+	$(RUN) tools/plot_curves.py $(foreach run,$(REAL7K),$(run)=work_dirs/$(run)_mini) \
+		--keys loss IIIT5K/recog/word_acc_ignore_case_symbol --out work_dirs/real7k.png
 
 clean-demo:  ## Delete what the demo made
 	rm -rf $(DEMO) $(DEMO_DIR)

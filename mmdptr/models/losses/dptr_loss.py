@@ -45,14 +45,14 @@ class DPTRLoss(CEModuleLoss):
         special = (self.dictionary.start_idx is not None) + (self.dictionary.end_idx is not None)
         for sample in data_samples:
             text = sample.gt_text.item
+            if self.letter_case != "unchanged":  # may change the length
+                text = getattr(text, self.letter_case)()
             if len(text) + special > self.max_seq_len:
                 raise ValueError(
                     f"The label {text!r} has {len(text)} characters, the decoder has room for "
                     f"{self.max_seq_len - special} (max_seq_len {self.max_seq_len}). Drop longer "
                     "labels (--max-length when extracting) or raise the decoder's max_seq_len."
                 )
-            if self.letter_case != "unchanged":
-                text = getattr(text, self.letter_case)()
             missing = sorted(set(text).difference(self.dictionary.dict))
             if missing:
                 raise ValueError(
@@ -64,6 +64,7 @@ class DPTRLoss(CEModuleLoss):
             longest = max(len(x.gt_text.indexes) for x in data_samples) + special
             for sample in data_samples:
                 sample.gt_text.padded_indexes = sample.gt_text.padded_indexes[:longest]
+                sample.set_metainfo({"have_target": False})  # in another batch they are others
         return data_samples
 
     def forward(

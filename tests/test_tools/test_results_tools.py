@@ -1,0 +1,87 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def run(tool: str, *arguments: str | Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-W", "ignore", str(TOOLS / tool), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    counts = {"iiit5k": ("train", "test"), "icdar2015": ("train", "test"), "svt": ("train", "test")}
+    for name, splits in {**counts, "icdar2013": ("test",)}.items():
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        for split in splits:
+            lines = [
+                {"filename": f"{split}/{i}.png", "text": f"{name}{i}", "in_1015": i % 2 == 0}
+                if name == "icdar2013"
+                else {"filename": f"{split}/{i}.png", "text": f"{name}{i}"}
+                for i in range(20)
+            ]
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            (folder / f"labels_{split}.jsonl").write_text(text)
+    return tmp_path / "data"
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_real7k_splits_and_paths(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("prepare_real7k.py", data, "--out", out)
+    assert result.returncode == 0, result.stderr
+    train = read(out / "train.jsonl")
+    assert len(train) == 60
+    assert (out / train[0]["filename"]).resolve() == data / "iiit5k" / "train" / "0.png"
+    kept, held_out = read(out / "choice_train.jsonl"), read(out / "choice_val.jsonl")
+    assert len(held_out) == 3
+    assert sorted(x["text"] for x in kept + held_out) == sorted(x["text"] for x in train)
+    assert len(read(out / "test_ic13.jsonl")) == 10  # the 1015 protocol only
+    assert len(read(out / "test_ic15.jsonl")) == 20
+
+
+def test_a_missing_set_is_named(data: Path, tmp_path: Path) -> None:
+    (data / "svt" / "labels_train.jsonl").unlink()
+    result = run("prepare_real7k.py", data, "--out", tmp_path / "out")
+    assert result.returncode == 1
+    assert "svt" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def write_run(folder: Path, accuracies: dict[str, float]) -> None:
+    (folder / "1" / "vis_data").mkdir(parents=True)
+    entries = [{f"{k}/recog/word_acc_ignore_case_symbol": v for k, v in accuracies.items()}]
+    text = "".join(json.dumps({**e, "step": 10}) + "\n" for e in entries)
+    (folder / "1" / "vis_data" / "scalars.json").write_text(text)
+
+
+def test_the_average_is_the_plain_mean(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"IIIT5K": 0.5, "SVT": 0.25, "IC13": 0.75, "IC15": 0.1})
+    result = run("compare_runs.py", f"DPTR={tmp_path / 'a'}")
+    assert result.stdout.splitlines()[-1] == "| DPTR | 50.0 | 25.0 | 75.0 | 10.0 | 40.0 |"
+
+
+def test_a_run_without_evaluation_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"IIIT5K": 0.5})
+    result = run("compare_runs.py", f"DPTR={tmp_path / 'a'}")
+    assert result.returncode == 1
+    assert "SVT" in result.stderr
+
+
+def test_curves_become_a_picture(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"IIIT5K": 0.5})
+    picture = tmp_path / "curves.png"
+    key = "IIIT5K/recog/word_acc_ignore_case_symbol"
+    result = run("plot_curves.py", f"a={tmp_path / 'a'}", "--keys", key, "--out", picture)
+    assert result.returncode == 0, result.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,40 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from mmdptr.visualization import Reading, draw_fmu_attention
+
+
+def reading(truth: str, prediction: str, queries: int = 8, columns: int = 10) -> Reading:
+    attention = np.eye(queries, columns, dtype=np.float32)[:, None, :]
+    return Reading(np.zeros((32, 100, 3), np.uint8), truth, prediction, attention)
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "correct"),
+    [("Word", "word", True), ("it's", "ITS", True), ("word", "ward", False), ("word", "", False)],
+)
+def test_case_and_symbols_do_not_count(truth: str, prediction: str, correct: bool) -> None:
+    assert reading(truth, prediction).correct is correct
+
+
+def test_maps_show_the_queries_of_what_was_read() -> None:
+    figure = draw_fmu_attention([reading("word", "word"), reading("no", "on")], columns=2)
+    maps = [axis.images[0].get_array() for axis in figure.axes[2:]]
+    assert [chart.shape for chart in maps] == [(6, 10), (4, 10)]
+    np.testing.assert_allclose(maps[0], np.eye(6, 10))
+    labels = [tick.get_text() for tick in figure.axes[2].get_yticklabels()]
+    assert labels == ["word", "w", "o", "r", "d", "end"]
+
+
+def test_right_is_green_and_wrong_is_red_with_the_truth() -> None:
+    figure = draw_fmu_attention([reading("word", "word"), reading("no", "on")], columns=2)
+    right, wrong = figure.axes[:2]
+    assert right.title.get_color() == "tab:green"
+    assert wrong.title.get_color() == "tab:red"
+    assert [text.get_text() for text in wrong.texts] == ["no"]
+
+
+def test_longer_words_than_queries_do_not_fail() -> None:
+    figure = draw_fmu_attention([reading("abcdefghij", "abcdefghij", queries=4)], columns=1)
+    assert figure.axes[1].images[0].get_array().shape == (4, 10)

@@ -60,10 +60,11 @@ class ORPBank:
         self._open()
 
     def _open(self) -> None:
-        names = list(self.manifest["files"])
-        if not names:
+        names = self.manifest["files"]
+        shards = [open_shard(self.folder, n, self.manifest)["features"] for n in names]
+        self._features = [shard for shard in shards if len(shard)]
+        if not self._features:
             raise ValueError(f"{self.folder} holds no image. Extract from a folder that has some.")
-        self._features = [open_shard(self.folder, n, self.manifest)["features"] for n in names]
         self._shard_ends = np.cumsum([len(features) for features in self._features])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class ShardedWriter:
         self.folder = Path(folder)
         # The lock lies beside the folder: it is not part of what is written.
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        resolved = self.folder.resolve()
+        self._lock = FileLock(resolved.with_name(f".{resolved.name}.lock"))
         try:
             self._lock.acquire(timeout=0)
         except Timeout:

@@ -66,16 +66,18 @@ def load_decoder(
         raise ValueError(f"Unknown parts {unknown}. Expected some of {', '.join(PARTS)}.")
     state, meta = read_checkpoint(checkpoint)
     check_dictionary(meta.get("dictionary"), recognizer.decoder.dictionary, checkpoint)
-    loaded = {}
+    loaded, prior = {}, None
     if DECODER in parts:
         loaded = {
             k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")
         }
         _check_tensors(loaded, recognizer.decoder.state_dict(), checkpoint)
-        recognizer.decoder.load_state_dict(loaded)
-    slots = 0
     if SLOT_PRIOR in parts and getattr(recognizer, "neck", None) is not None:
-        slots = _load_queries(recognizer.neck.queries, state.get("neck.queries"), checkpoint)
+        prior = _checked_prior(state.get("neck.queries"), recognizer.neck.queries, checkpoint)
+    # Only now is it known that everything fits.
+    if DECODER in parts:
+        recognizer.decoder.load_state_dict(loaded)
+    slots = 0 if prior is None else _load_queries(recognizer.neck.queries, prior)
     coverage = Coverage(len(loaded), sum(tensor.numel() for tensor in loaded.values()), slots)
     print_log(f"Loaded from {checkpoint}: {coverage}.", "current")
     return coverage
@@ -150,16 +152,26 @@ def _check_tensors(
             )
 
 
-def _load_queries(queries: Tensor, prior: Tensor | None, checkpoint: str | Path) -> int:
+def _checked_prior(prior: Tensor | None, queries: Tensor, checkpoint: str | Path) -> Tensor:
+    """Refuse a slot prior that the FMU's queries cannot start from."""
+    if prior is None:
+        found = "none"
+    elif prior.shape[1] != queries.shape[1]:
+        found = f"one of width {prior.shape[1]}"
+    elif not torch.isfinite(prior).all():
+        found = "one that is not finite"
+    else:
+        return prior
+    raise ValueError(
+        f"The FMU's queries of width {queries.shape[1]} cannot start from the slot prior of "
+        f"{checkpoint}, which holds {found}; nothing was loaded. Pre-train with the same decoder, "
+        "or leave 'slot_prior' out."
+    )
+
+
+@torch.no_grad()
+def _load_queries(queries: Tensor, prior: Tensor) -> int:
     """Copy the prior of as many slots as both have."""
-    if prior is None or prior.shape[1] != queries.shape[1]:
-        found = "none" if prior is None else f"one of width {prior.shape[1]}"
-        raise ValueError(
-            f"The FMU's queries of width {queries.shape[1]} cannot start from the slot prior of "
-            f"{checkpoint}, which holds {found}. Pre-train with the same decoder, or leave "
-            "'slot_prior' out."
-        )
     slots = min(len(queries), len(prior))
-    with torch.no_grad():
-        queries[:slots] = prior[:slots]
+    queries[:slots] = prior[:slots]
     return slots

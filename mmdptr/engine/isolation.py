@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
-_GLOBALS = (DefaultScope, MMLogger, MessageHub)
+_GLOBALS = (DefaultScope, MMLogger, MessageHub, Visualizer)
 
 
 @contextmanager
 def isolated_runner() -> Iterator[None]:
     """Restore what a runner leaves behind in the process.
 
-    MMEngine's current scope, logger and message hub are those that were made last, and a runner
-    seeds the global random generators. After this context they are again those of the outer
-    runner, so that fine-tuning goes the same way whether stage 1 just ran or was cached.
+    MMEngine's current scope, logger, message hub and visualizer are those that were made last, and
+    a runner seeds the global random generators. After this context they are again those of the
+    outer runner, so that fine-tuning goes the same way whether stage 1 just ran or was cached.
     """
     instances = [OrderedDict(cls._instance_dict) for cls in _GLOBALS]
     python_state, numpy_state = random.getstate(), np.random.get_state()

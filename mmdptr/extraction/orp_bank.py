@@ -102,7 +102,8 @@ def _write_shard(
         except OSError as error:
             logger.warning("Skipped: %s", error)
             skipped.append(file.name)
-    size = encoder.visual.image_size
-    pixels = torch.stack(images) if images else torch.empty(0, 3, *size)
-    features = [encoder.encode(pixels[i : i + batch]) for i in range(0, max(1, len(pixels)), batch)]
-    writer.add_images(name, torch.cat(features), images=len(images), skipped=skipped)
+    features = [
+        encoder.encode(torch.stack(images[i : i + batch])) for i in range(0, len(images), batch)
+    ]
+    found = torch.cat(features) if features else torch.empty(0, 0, 0)
+    writer.add_images(name, found, images=len(images), skipped=skipped)

@@ -21,7 +21,9 @@ def test_any_part_of_the_prefix_may_stand_before(transformer, start):
         found = cached(own, start)
     torch.testing.assert_close(found, states[:, start:], atol=1e-5, rtol=0)
     expected = states[:, :start]
-    torch.testing.assert_close(cached.prefix[:start].expand_as(expected), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        cached.prefix[:start].expand_as(expected), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_no_parameter_is_copied(clip, transformer):

@@ -33,7 +33,7 @@ def test_template_needs_exactly_one_place(template, times):
 
 
 def test_unknown_spelling_names_the_known_ones():
-    with pytest.raises(ValueError, match="'letters'.*word, characters"):
+    with pytest.raises(ValueError, match=r"'letters'.*word, characters"):
         Prompt(spelling="letters")
 
 

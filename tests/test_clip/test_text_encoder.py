@@ -13,7 +13,7 @@ PREFIX_IDS = [49406, 320, 1125, 539, 320, 262]  # <start> a photo of a '
 LABELS = [
     *("hello", "a", "z", "photograph", "incomprehensibilities", "Straße", "HELLO"),
     *("sun", "trust", "re", "reed", "don't", "ve", "ll", "llama", "d", "dog", "m", "s", "t"),
-    *("!", "&amp;", "a'b", "'", "''", "...", "£5", "$9.99", "{}", "<end_of_text>", "<start_of_text>"),
+    *("!", "&amp;", "a'b", "'", "''", "...", "£5", "$9.99", "{}", "<start_of_text>", "<end>"),
     *("0", "7", "2024", "007", "3d", "c3po"),
     *("é", "naïve", "日本語", "Ωμέγα", "русский", "हिन्दी", "😀", "e\u0301", "ﬁ", "\u200b"),
     *("", " ", "two words", "  spaces  "),
@@ -217,7 +217,7 @@ def test_longest_that_fits_is_not_cut(clip):
 
 
 def test_prompt_without_room_is_refused(clip):
-    with pytest.raises(ValueError, match="has 81 tokens before the label.*shorter prompt"):
+    with pytest.raises(ValueError, match=r"has 81 tokens before the label.*shorter prompt"):
         CLIPTextEncoder(clip, Prompt("go " * 80 + "{}"))
 
 

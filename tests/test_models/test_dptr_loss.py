@@ -87,8 +87,9 @@ def test_is_the_mean_over_characters_and_end(
 
 
 def test_room_for_longer_labels_changes_nothing() -> None:
-    short, long = loss_module(ignore_first_char=True), loss_module(
-        ignore_first_char=True, max_seq_len=40
+    short, long = (
+        loss_module(ignore_first_char=True),
+        loss_module(ignore_first_char=True, max_seq_len=40),
     )
     logits = logits_for(long, 40)
     torch.testing.assert_close(compute(short, logits[:, :10]), compute(long, logits))

@@ -71,8 +71,9 @@ def test_every_parameter_learns(embed_dims: int) -> None:
 def test_wrong_width_is_named_with_the_fix() -> None:
     model = build(24)
     data = model.data_preprocessor(batch(["dog"], 32))
+    message = r"width 32, .*embed_dims=24\. Set model\.embed_dims=32"
     for mode in ("loss", "predict", "tensor"):
-        with pytest.raises(ValueError, match=r"width 32, .*embed_dims=24\. Set model.embed_dims=32"):
+        with pytest.raises(ValueError, match=message):
             model(**data, mode=mode)
 
 

@@ -80,7 +80,7 @@ def test_memory_of_the_decoder_is_the_fmus(monkeypatch: pytest.MonkeyPatch) -> N
     )
     given = samples(1.0, 0.5)
     model._forward(features, given)
-    tokens = model.encoder(features, given)
+    tokens = model._encode(features, given)
     ((memory, seen),) = met
     torch.testing.assert_close(memory, model.neck(tokens, (1, 10), [1.0, 0.5]))
     # the decoder must not mask slots by the padding of the image
@@ -162,7 +162,7 @@ def test_fmu_before_the_encoder() -> None:
     model = on_features(memory=SITE_FEAT, encoder=nrtr()["encoder"])
     features = torch.randn(2, WIDTH, 2, 10)
     slots = model.neck(features.flatten(2).transpose(1, 2), (2, 10), [1.0, 0.3])
-    out = model.encoder(slots.transpose(1, 2).unsqueeze(2), samples(1.0, 1.0))
+    out = model._encode(slots.transpose(1, 2).unsqueeze(2), samples(1.0, 1.0))
     expected = model.decoder(None, out, samples(1.0, 1.0))
     torch.testing.assert_close(probabilities(model, features, 1.0, 0.3), expected)
 

@@ -93,9 +93,7 @@ def test_padding_never_counts(shape: tuple[int, int], ratios: list[float], garba
     expected = neck(tokens.flatten(1, 2), shape, ratios)
     for sample, ratio in zip(tokens, ratios, strict=True):
         sample[:, math.ceil(shape[1] * ratio) :] = garbage
-    torch.testing.assert_close(
-        neck(tokens.flatten(1, 2), shape, ratios), expected, rtol=0, atol=0
-    )
+    torch.testing.assert_close(neck(tokens.flatten(1, 2), shape, ratios), expected, rtol=0, atol=0)
 
 
 def test_without_padding_there_is_no_mask() -> None:

@@ -67,7 +67,7 @@ def test_registering_twice_is_fine_but_not_another_layout() -> None:
     register_memory_layout("LonelyDecoder", ROW)
     register_memory_layout("LonelyDecoder", ROW)
     assert find_memory_layout({"type": "LonelyDecoder"}) == ROW
-    with pytest.raises(ValueError, match="LonelyDecoder has the layout .*'row'.* cannot become"):
+    with pytest.raises(ValueError, match=r"LonelyDecoder has the layout .*'row'.* cannot become"):
         register_memory_layout("LonelyDecoder", NRTR)
     assert find_memory_layout({"type": "LonelyDecoder"}) == ROW
 

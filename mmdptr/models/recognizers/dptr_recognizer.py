@@ -10,6 +10,7 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 
 from mmdptr.models.memory import argument_of, find_memory_layout
+from mmdptr.models.necks.position import sine_positions
 
 
 @MODELS.register_module()
@@ -105,6 +106,11 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
     ) -> Tensor | None:
         if not self.with_encoder:
             return None
+        if self.layout.with_position and feat.dim() == 4:
+            # Slots are counted from the left: an encoder without positions could not count.
+            height, width = feat.shape[2:]
+            positions = sine_positions(height, width, feat.shape[1]).to(feat)
+            feat = feat + positions.T.unflatten(1, (height, width))
         if data_samples is not None:  # MMOCR's encoders fail on samples without a valid_ratio
             data_samples = [_with_ratio(x, x.get("valid_ratio", 1.0)) for x in data_samples]
         return self.encoder(feat, data_samples)

@@ -1,0 +1,181 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Every config trains a step of both stages and reads; new ones are found by themselves."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import FUNCTIONS, init_default_scope
+from mmocr.registry import DATASETS, HOOKS, MODELS
+from PIL import Image
+
+from mmdptr.embeddings import ORPBank, TextEmbeddingStore
+from mmdptr.engine import DPTRExportHook, load_decoder
+from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
+from mmdptr.models import DPTRPretrainer
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def names() -> list[str]:
+    files = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.py"))
+    return [str(path) for path in files if "_base_" not in path.parts]
+
+
+def is_stage_1(cfg: Config) -> bool:
+    return cfg.model.type == "DPTRPretrainer"
+
+
+NAMES = names()
+STAGE_1 = [name for name in NAMES if is_stage_1(Config.fromfile(CONFIGS / name))]
+RECOGNIZERS = [name for name in NAMES if name not in STAGE_1]
+
+
+def read(name: str) -> Config:
+    cfg = Config.fromfile(CONFIGS / name)
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    return cfg
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "word.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def images(cfg: Config, photo: Path) -> dict[str, Any]:
+    """Two images, as the config's own test pipeline gives them."""
+    pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
+    words = [{"img_path": str(photo), "instances": [{"text": x}]} for x in ("dog", "c4ts")]
+    return pseudo_collate([pipeline(word) for word in words])
+
+
+def texts(cfg: Config) -> dict[str, Any]:
+    """Two text embeddings, as the training of stage 1 gets them."""
+    loader = cfg.train_dataloader
+    dataset = DATASETS.build(loader.dataset)
+    collate = FUNCTIONS.get(loader.collate_fn.type)
+    return collate([dataset[i] for i in (0, 50)])
+
+
+def step(model: BaseModel, cfg: Config, data: dict[str, Any]) -> None:
+    """One training step; it moves every parameter of ours and of the decoder."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    losses = model.train().train_step(data, optim_wrapper)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert [x for x in still if x.startswith(("decoder.", "neck.", "projection."))] == []
+    assert len(still) < len(before)
+
+
+def predict(model: BaseModel, data: dict[str, Any]) -> None:
+    found = model.eval().test_step(data)
+    assert len(found) == 2
+    assert all(isinstance(x.pred_text.item, str) for x in found)
+
+
+def test_configs_are_found() -> None:
+    assert {"dptr_nrtr.py", "dptr_nrtr_finetune.py", "mini/dptr_nrtr_mini.py"} <= {*RECOGNIZERS}
+    assert "pretrain/dptr_pretrain_nrtr.py" in STAGE_1
+
+
+@pytest.mark.parametrize("name", RECOGNIZERS)
+def test_recognizer_goes_through_both_stages(
+    name: str, text_store: Path, orp_bank: Path, photo: Path, tmp_path: Path
+) -> None:
+    cfg = read(name)
+    store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
+    stage_1 = build_pretrain_config(cfg.model, store, bank)
+    assert fingerprint(stage_1, store, bank)
+    pretrainer = MODELS.build(stage_1.model)
+    step(pretrainer, stage_1, texts(stage_1))
+    predict(pretrainer, texts(stage_1))
+    DPTRExportHook().after_train(SimpleNamespace(model=pretrainer, work_dir=tmp_path))
+
+    recognizer = MODELS.build(cfg.model)
+    coverage = load_decoder(recognizer, tmp_path / "decoder.pth")
+    assert coverage.loaded == len(recognizer.decoder.state_dict())
+    step(recognizer, cfg, images(cfg, photo))
+    predict(recognizer, images(cfg, photo))
+
+
+@pytest.mark.parametrize("name", STAGE_1)
+def test_stage_1_alone_trains_and_spells(name: str, text_store: Path, orp_bank: Path) -> None:
+    cfg = read(name)
+    cfg.model.embed_dims = TextEmbeddingStore(text_store).width
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.embeddings = str(text_store)
+        assert loader.dataset.dictionary
+        assert loader.dataset.max_seq_len == cfg.model.decoder.max_seq_len
+    cfg.train_dataloader.dataset.pipeline[0].bank = str(orp_bank)
+    model = MODELS.build(cfg.model)
+    assert isinstance(model, DPTRPretrainer)
+    step(model, cfg, texts(cfg))
+    predict(model, texts(cfg))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hooks_are_built(name: str) -> None:
+    cfg = read(name)
+    hooks = [type(HOOKS.build(hook)).__name__ for hook in cfg.custom_hooks]
+    assert "NonFiniteLossHook" in hooks
+    assert ("DPTRExportHook" in hooks) == is_stage_1(cfg)
+    assert cfg.custom_imports.imports == ["mmdptr"]
+    assert cfg.custom_imports.allow_failed_imports is False
+
+
+@pytest.mark.parametrize("name", RECOGNIZERS)
+def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
+    cfg = read(name)
+    lr = cfg.optim_wrapper.optimizer.lr
+    paramwise = cfg.optim_wrapper.get("paramwise_cfg", {})
+    multiplier = paramwise.get("custom_keys", {}).get("decoder", {}).get("lr_mult", 1.0)
+    pretrained = any(
+        hook.type == "DPTRPretrainHook" and "decoder" in hook.get("load", ["decoder"])
+        for hook in cfg.custom_hooks
+    )
+    # a decoder that knows something learns slower than the rest
+    assert (multiplier < 1) == pretrained
+    model = MODELS.build(cfg.model)
+    parts = {id(p): name.split(".")[0] for name, p in model.named_parameters()}
+    rates = {
+        (parts[id(p)], group["lr"])
+        for group in build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+        for p in group["params"]
+    }
+    assert rates == {(x, lr * (multiplier if x == "decoder" else 1)) for x in parts.values()}
+
+
+def test_finetuning_takes_what_pre_training_writes() -> None:
+    finetune, pretrain = read("dptr_nrtr_finetune.py"), read("pretrain/dptr_pretrain_nrtr.py")
+    hook = next(x for x in finetune.custom_hooks if x.type == "DPTRPretrainHook")
+    # the work dir of mmengine and mim where none is given
+    assert hook.checkpoint == "work_dirs/dptr_pretrain_nrtr/decoder.pth"
+    theirs, ours = pretrain.model.decoder.to_dict(), finetune.model.decoder.to_dict()
+    assert theirs == ours
+
+
+def test_controls_differ_only_in_what_they_control() -> None:
+    one = read("mini/dptr_nrtr_mini.py")
+    controls = {name: read(name) for name in RECOGNIZERS if name.startswith("mini/nrtr_")}
+    assert controls
+    for name, cfg in controls.items():
+        for key in ("train_dataloader", "train_cfg", "param_scheduler", "randomness"):
+            assert cfg[key] == one[key], name
+        assert cfg.optim_wrapper.optimizer == one.optim_wrapper.optimizer
+        assert cfg.model.decoder == one.model.decoder
+        hooks = [x for x in cfg.custom_hooks if x.type == "DPTRPretrainHook"]
+        ignored = {"load": None}
+        assert all({**x, **ignored} == {**one.custom_hooks[0], **ignored} for x in hooks)

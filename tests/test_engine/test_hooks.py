@@ -1,0 +1,99 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import CheckpointHook
+from mmengine.runner.priority import get_priority
+from mmocr.registry import HOOKS, MODELS
+
+from mmdptr.engine import DPTRExportHook, NonFiniteLossHook, load_decoder
+from tests.builders import nrtr, nrtr_decoder
+
+
+def runner(**attributes: Any) -> Any:
+    return SimpleNamespace(**{"iter": 0, "work_dir": "runs/x", **attributes})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_loss_that_is_not_finite_stops_the_training(value: float) -> None:
+    hook = NonFiniteLossHook(interval=1)
+    hook.after_train_iter(runner(), 0, outputs={"loss": torch.tensor(1.0)})
+    with pytest.raises(FloatingPointError, match=r"in iteration 8. Checkpoints in runs/x are from"):
+        hook.after_train_iter(runner(iter=7), 7, outputs={"loss": torch.tensor(value)})
+
+
+def test_it_looks_only_every_so_often_but_always_before_a_checkpoint() -> None:
+    hook = HOOKS.build({"type": "NonFiniteLossHook"})
+    broken = {"loss": torch.tensor(float("nan"))}
+    for i in range(49):
+        hook.after_train_iter(runner(iter=i), i, outputs=broken)
+    with pytest.raises(FloatingPointError):
+        hook.before_save_checkpoint(runner(iter=48), {})
+    with pytest.raises(FloatingPointError, match="iteration 50"):
+        hook.after_train_iter(runner(iter=49), 49, outputs=broken)
+    # a good loss since then is good
+    hook.after_train_iter(runner(iter=50), 50, outputs={"loss": torch.tensor(2.0)})
+    hook.before_save_checkpoint(runner(iter=50), {})
+
+
+def test_runs_without_a_loss_are_left_alone() -> None:
+    hook = NonFiniteLossHook(interval=1)
+    hook.before_save_checkpoint(runner(), {})
+    hook.after_train_iter(runner(), 0)
+    hook.after_train_iter(runner(), 0, outputs={})
+
+
+def test_it_comes_before_checkpoints() -> None:
+    assert get_priority(NonFiniteLossHook.priority) < get_priority(CheckpointHook.priority)
+
+
+@pytest.fixture
+def stage1() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return MODELS.build({"type": "DPTRPretrainer", "decoder": nrtr_decoder(), "embed_dims": 32})
+
+
+def test_decoder_is_written_with_its_description(stage1: Any, tmp_path: Path) -> None:
+    HOOKS.build({"type": "DPTRExportHook"}).after_train(runner(model=stage1, work_dir=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["decoder.pth"]
+    content = torch.load(tmp_path / "decoder.pth", weights_only=True)
+    assert content["meta"]["dptr"] == {
+        "decoder": "NRTRDecoder",
+        "dictionary": stage1.decoder.dictionary.dict,
+        "embed_dims": 32,
+    }
+    state = stage1.state_dict()
+    wanted = {key for key in state if key.startswith("decoder.")} | {"neck.queries"}
+    assert set(content["state_dict"]) == wanted
+    assert all(torch.equal(content["state_dict"][key], state[key]) for key in wanted)
+    recognizer = MODELS.build(nrtr(neck={"type": "FMU"}))
+    assert load_decoder(recognizer, tmp_path / "decoder.pth").loaded == len(wanted) - 1
+
+
+def test_checkpoints_are_described_too(stage1: Any) -> None:
+    checkpoint: dict[str, Any] = {"meta": {"epoch": 1}}
+    DPTRExportHook().before_save_checkpoint(runner(model=stage1), checkpoint)
+    assert checkpoint["meta"]["dptr"]["decoder"] == "NRTRDecoder"
+    assert checkpoint["meta"]["epoch"] == 1
+
+
+def test_interrupted_write_leaves_no_decoder(
+    stage1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(content: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        DPTRExportHook().after_train(runner(model=stage1, work_dir=tmp_path))
+    assert not (tmp_path / "decoder.pth").exists()
+
+
+def test_export_belongs_to_stage_1(tmp_path: Path) -> None:
+    model = MODELS.build(nrtr())
+    with pytest.raises(TypeError, match=r"found DPTRRecognizer. Remove it from custom_hooks"):
+        DPTRExportHook().after_train(runner(model=model, work_dir=tmp_path))

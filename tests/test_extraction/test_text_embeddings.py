@@ -1,0 +1,291 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import open_clip
+import pytest
+import torch
+
+from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
+from mmdptr.datasets.label_filter import LabelFilter
+from mmdptr.embeddings import TextEmbeddingStore
+from mmdptr.extraction import extract_text_embeddings
+from mmdptr.extraction.text_embeddings import EXCEEDS_CONTEXT
+
+from ..interruption import Killed, kill_at, read_bytes
+
+TOOLS = Path(__file__).parents[2] / "tools"
+WORDS = ["hello", "sun", "trust", "a", "2024", "don't", "naïve", "incomprehensible", "x-ray", "s"]
+SPELLED = Prompt(spelling="characters")
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(WORDS))
+    return path
+
+
+def extract(
+    corpora: Path | Sequence[Path], folder: Path, encoder: CLIPTextEncoder, **options: Any
+) -> Any:
+    corpora = [corpora] if isinstance(corpora, Path) else corpora
+    label_filter = options.pop("label_filter", None) or LabelFilter(max_length=None)
+    return extract_text_embeddings(
+        corpora, folder, encoder, label_filter, **{"shard_size": 3, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_clip):
+    return CLIPTextEncoder(tiny_clip)
+
+
+@pytest.mark.parametrize("keep_padding", [False, True])
+@pytest.mark.parametrize("joint_space", [False, True])
+@pytest.mark.parametrize("prompt", [Prompt(), SPELLED])
+def test_store_holds_what_the_encoder_computes(
+    tiny_clip, corpus, tmp_path, keep_padding, joint_space, prompt
+):
+    encoder = CLIPTextEncoder(tiny_clip, prompt, keep_padding, joint_space)
+    extract(corpus, tmp_path / "store", encoder)
+    store = TextEmbeddingStore(tmp_path / "store")
+    assert store.labels() == WORDS
+    assert store.keeps_padding is keep_padding
+    torch.testing.assert_close(store.prefix, encoder.prefix_features().half())
+    for index, word in enumerate(WORDS):
+        features = encoder.encode([word])
+        own = torch.cat([features.pooled, features.tokens])
+        found = store.memory(index).float()
+        torch.testing.assert_close(found, own, atol=2e-3, rtol=1e-3)
+        whole = store.memory(index, with_prefix=True)
+        if keep_padding:
+            assert len(whole) == 78  # the paper's
+        assert len(whole) - len(found) == int(features.prefix_lengths)
+
+
+def test_manifest_says_what_it_was_made_of(encoder, corpus, tmp_path):
+    extract(corpus, tmp_path / "store", encoder)
+    manifest = TextEmbeddingStore(tmp_path / "store").manifest
+    assert manifest["source"]["clip"] == encoder.clip.identity.to_dict()
+    assert manifest["source"]["prompt"] == {"template": "a photo of a '{}'", "spelling": "word"}
+    assert manifest["source"]["letter_case"] == "lower"
+    assert manifest["num_labels"] == len(WORDS)
+    assert manifest["max_label_length"] == len("incomprehensible")
+    assert manifest["characters"] == "".join(sorted(set("".join(WORDS))))
+    assert str(tmp_path) not in (tmp_path / "store" / "manifest.json").read_text()
+
+
+def write_corpora(folder: Path) -> list[Path]:
+    (folder / "a.txt").write_text("one\nTwo\n\n")
+    (folder / "b.jsonl").write_text('{"filename": "x.png", "text": "three"}\n"one"\n')
+    items = [{"img_path": "y.png", "instances": [{"text": "four"}, {"text": "fünf"}]}]
+    (folder / "c.json").write_text(json.dumps({"metainfo": {}, "data_list": items}))
+    with lmdb.open(str(folder / "d"), map_size=1 << 20) as env, env.begin(write=True) as txn:
+        txn.put(b"num-samples", b"2")
+        txn.put(b"label-000000001", b"six")
+        txn.put(b"label-000000002", b"TWO")
+    return [folder / name for name in ("a.txt", "b.jsonl", "c.json", "d")]
+
+
+def test_corpora_of_all_formats_make_one_store(encoder, tmp_path):
+    label_filter = LabelFilter(characters="abcdefghijklmnopqrstuvwxyz", max_length=25)
+    report = extract(
+        write_corpora(tmp_path), tmp_path / "store", encoder, label_filter=label_filter
+    )
+    store = TextEmbeddingStore(tmp_path / "store")
+    assert store.labels() == ["one", "two", "three", "four", "six"]
+    assert (report.read, report.kept) == (9, 5)
+    dropped = {reason: count for reason, count in report.dropped.items() if count}
+    assert dropped == {"empty": 1, "not in dictionary": 1, "duplicate": 2}
+    assert report.examples["not in dictionary"] == ["fünf"]
+    assert store.manifest["report"] == report.to_dict()
+
+
+def test_labels_beyond_the_context_are_counted_and_named(tiny_clip, corpus, tmp_path):
+    long = ["b" * 70, "c" * 200]
+    corpus.write_text("\n".join([long[0], *WORDS, long[1]]))
+    encoder = CLIPTextEncoder(tiny_clip, SPELLED)
+    for _ in range(2):  # the second time it finds the store finished
+        report = extract(corpus, tmp_path / "store", encoder)
+        assert report.dropped[EXCEEDS_CONTEXT] == 2
+        assert report.examples[EXCEEDS_CONTEXT] == long
+        assert (report.read, report.kept) == (len(WORDS) + 2, len(WORDS))
+        assert EXCEEDS_CONTEXT in str(report)
+    store = TextEmbeddingStore(tmp_path / "store")
+    assert store.labels() == WORDS
+    assert store.manifest["report"]["dropped"]["exceeds CLIP context"] == 2
+    assert store.manifest["max_label_length"] == len("incomprehensible")
+
+
+def test_shard_of_which_nothing_fits(tiny_clip, corpus, tmp_path):
+    corpus.write_text("\n".join([*WORDS[:3], "b" * 70, "c" * 70, "e" * 70, "last"]))
+    extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip, SPELLED))
+    store = TextEmbeddingStore(tmp_path / "store")
+    assert store.labels() == [*WORDS[:3], "last"]
+    assert len(store.memory(3)) == 1 + 6
+
+
+def test_store_without_a_fitting_label_is_refused(tiny_clip, corpus, tmp_path):
+    corpus.write_text("b" * 70)
+    with pytest.raises(ValueError, match=r"No label fits(.|\n)*exceeds CLIP context"):
+        extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip, SPELLED))
+    with pytest.raises(ValueError, match="not complete"):
+        TextEmbeddingStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "ünknown\n"])
+def test_empty_corpus_is_refused_with_the_report(encoder, corpus, tmp_path, content):
+    corpus.write_text(content)
+    label_filter = LabelFilter(characters="abc")
+    with pytest.raises(ValueError, match=r"No label of the corpora(.|\n)*labels read  "):
+        extract(corpus, tmp_path / "store", encoder, label_filter=label_filter)
+    assert not (tmp_path / "store").exists()
+
+
+def test_missing_corpus_is_named(encoder, corpus, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.txt"):
+        extract([corpus, tmp_path / "nothing.txt"], tmp_path / "store", encoder)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_shard_size_must_be_positive(encoder, corpus, tmp_path, size):
+    with pytest.raises(ValueError, match=f"shard_size is {size}, expected 1 or more"):
+        extract(corpus, tmp_path / "store", encoder, shard_size=size)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("seed", r"clip\.weights_sha256 is '\w{64}' there and '\w{64}' now"),
+        ("prompt", r"prompt\.template is .* there and 'say \{\}' now"),
+        ("spelling", r"prompt\.spelling is 'word' there and 'characters' now"),
+        ("words", r"labels_sha256 is .*num_labels is 10 there and 11 now"),
+        ("keep_padding", r"keep_padding is False there and True now"),
+        ("joint_space", r"joint_space is False there and True now"),
+        ("letter_case", r"letter_case is 'lower' there and 'unchanged' now"),
+        ("shard_size", r"shard_size is 3 there and 4 now"),
+    ],
+)
+def test_store_of_another_source_is_kept(tiny_clip, corpus, tmp_path, change, named):
+    folder = tmp_path / "store"
+    extract(corpus, folder, CLIPTextEncoder(tiny_clip))
+    before = read_bytes(folder)
+    clip = load_clip("mmdptr-tiny", "random", seed=1) if change == "seed" else tiny_clip
+    prompt = {"prompt": Prompt("say {}"), "spelling": SPELLED}.get(change)
+    flags = {change: True} if change in ("keep_padding", "joint_space") else {}
+    if change == "words":
+        corpus.write_text("\n".join([*WORDS, "more"]))
+    options: dict[str, Any] = {"shard_size": 4} if change == "shard_size" else {}
+    letter_case = "unchanged" if change == "letter_case" else "lower"
+    other = CLIPTextEncoder(clip, prompt, **flags)
+    for overwrite in (False, True):
+        options["label_filter"] = LabelFilter(letter_case=letter_case, max_length=None)
+        if not overwrite:
+            with pytest.raises(ValueError, match=rf"these differ: {named}.*--overwrite"):
+                extract(corpus, folder, other, **options)
+            assert read_bytes(folder) == before
+        else:
+            extract(corpus, folder, other, overwrite=True, **options)
+            assert read_bytes(folder) != before
+
+
+def test_other_widths_leave_the_way_out_free(corpus, tmp_path, tmp_path_factory):
+    config = open_clip.get_model_config("mmdptr-tiny")
+    config = {**config, "embed_dim": 128}
+    path = tmp_path_factory.mktemp("configs") / "mmdptr-test-narrow.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
+    clip = load_clip("mmdptr-test-narrow", "random")
+    with pytest.raises(ValueError, match="--joint-space"):
+        extract(corpus, tmp_path / "store", CLIPTextEncoder(clip))
+    # What the message says works, without --overwrite.
+    extract(corpus, tmp_path / "store", CLIPTextEncoder(clip, joint_space=True))
+    assert TextEmbeddingStore(tmp_path / "store").width == 128
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("number", range(0, 11, 3))
+def test_interrupted_anywhere_it_finishes_with_the_same_bytes(
+    encoder, corpus, tmp_path, monkeypatch, number, renamed
+):
+    extract(corpus, tmp_path / "whole", encoder)
+    kill_at(monkeypatch, number, renamed)
+    with pytest.raises(Killed):
+        extract(corpus, tmp_path / "killed", encoder)
+    monkeypatch.undo()
+    extract(corpus, tmp_path / "killed", encoder)
+    assert read_bytes(tmp_path / "killed") == read_bytes(tmp_path / "whole")
+
+
+def test_shards_on_disk_are_not_encoded_again(tiny_clip, corpus, tmp_path, monkeypatch):
+    encoder = CLIPTextEncoder(tiny_clip)
+    kill_at(monkeypatch, 6, True)  # the manifest that lists the third shard
+    with pytest.raises(Killed):
+        extract(corpus, tmp_path / "store", encoder)
+    monkeypatch.undo()
+    encoded = []
+    encode = encoder.encode_ids
+
+    def note(sentences: Sequence[Sequence[int]]) -> Any:
+        encoded.append(len(sentences))
+        return encode(sentences)
+
+    monkeypatch.setattr(encoder, "encode_ids", note)
+    extract(corpus, tmp_path / "store", encoder)
+    assert encoded == [1]  # of 10 words, 3 a shard
+
+
+# Runs in a process of its own, which imports the tool once and forks a process for each command.
+FORKS = """
+import os, signal, sys, time
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import extract_text_embeddings as tool
+
+
+def start(folder):
+    process = os.fork()
+    if process == 0:
+        options = "--model mmdptr-tiny --pretrained random --shard-size 2 --threads 1"
+        sys.argv = ["tool", "words.txt", "--out", folder, *options.split()]
+        tool.main()
+        os._exit(0)
+    return process
+
+
+killed = start("killed")
+while len(list(Path("killed").glob("labels-*.safetensors"))) < 5:
+    assert os.waitpid(killed, os.WNOHANG) == (0, 0), "it has ended by itself"
+    time.sleep(0.002)
+os.kill(killed, signal.SIGKILL)
+assert os.waitpid(killed, 0)[1] == signal.SIGKILL
+assert '"complete": false' in Path("killed/manifest.json").read_text()
+safe = Path("killed/labels-00002.safetensors")
+before = safe.stat().st_mtime_ns
+for folder in ("killed", "whole"):
+    assert os.waitpid(start(folder), 0)[1] == 0
+assert safe.stat().st_mtime_ns == before, "it was written again"
+"""
+
+
+def test_sigkill_then_the_same_command_gives_the_same_bytes(tmp_path):
+    (tmp_path / "words.txt").write_text("\n".join(f"{i:o}" for i in range(200)))
+    result = subprocess.run(
+        [sys.executable, "-c", FORKS, str(TOOLS)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert read_bytes(tmp_path / "killed") == read_bytes(tmp_path / "whole")
+    assert len(TextEmbeddingStore(tmp_path / "killed")) == 200

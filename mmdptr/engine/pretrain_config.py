@@ -118,6 +118,7 @@ def fingerprint(cfg: Config, store: TextEmbeddingStore, bank: ORPBank | None) ->
         step.pop("bank", None)
         step.pop("verify_checksums", None)
     content = {
+        "mmdptr": mmdptr.__version__,
         "model": model,
         "dictionary": dictionary.dict,
         "dataset": dataset,

@@ -13,7 +13,7 @@ PREFIX_IDS = [49406, 320, 1125, 539, 320, 262]  # <start> a photo of a '
 LABELS = [
     *("hello", "a", "z", "photograph", "incomprehensibilities", "Straße", "HELLO"),
     *("sun", "trust", "re", "reed", "don't", "ve", "ll", "llama", "d", "dog", "m", "s", "t"),
-    *("!", "&amp;", "a'b", "'", "''", "...", "£5", "$9.99", "{}", "<start_of_text>", "<end>"),
+    *("!", "!:", "&amp;", "a'b", "'", "''", "...", "£5", "$9.99", "{}", "<start_of_text>", "<end>"),
     *("0", "7", "2024", "007", "3d", "c3po"),
     *("é", "naïve", "日本語", "Ωμέγα", "русский", "हिन्दी", "😀", "e\u0301", "ﬁ", "\u200b"),
     *("", " ", "two words", "  spaces  "),
@@ -39,7 +39,9 @@ def assert_same_as_open_clip(encoder: CLIPTextEncoder, labels: list[str]) -> Non
     own_tokens = features.tokens.split(features.lengths.tolist())
     for row, (label, own) in enumerate(zip(labels, own_tokens, strict=True)):
         start = int(features.prefix_lengths[row])
-        end = 77 if encoder.keep_padding else int((ids[row] != 0).sum())
+        sentence = encoder.tokenize(label)
+        assert ids[row].tolist() == sentence + [0] * (77 - len(sentence))
+        end = 77 if encoder.keep_padding else len(sentence)
         found = torch.cat([prefix[:start], own])
         torch.testing.assert_close(found, states[row, :end], atol=1e-5, rtol=0, msg=repr(label))
 

@@ -155,15 +155,15 @@ def test_prefix_is_there_by_default_only_with_padding(store: Path, tmp_path: Pat
     assert (long[1:6] == 7).all()
 
 
-def read_all(dataset: TextEmbeddingDataset, method: str | None) -> list[dict[str, Any]]:
-    workers = {"num_workers": 2, "multiprocessing_context": method} if method else {}
+def read_all(dataset: TextEmbeddingDataset, **workers: Any) -> list[dict[str, Any]]:
     return list(DataLoader(dataset, 32, collate_fn=concat_collate, **workers))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_read_the_same(store: Path, method: str) -> None:
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_read_the_same(store: Path, method: str, workers: int) -> None:
     dataset = TextEmbeddingDataset(str(store), [{"type": "PackTextEmbeddings"}], split="all")
-    expected, found = read_all(dataset, None), read_all(dataset, method)
+    expected = read_all(dataset)
+    found = read_all(dataset, num_workers=workers, multiprocessing_context=method)
     assert len(expected) == len(found) == 13
     for one, other in zip(expected, found, strict=True):
         assert torch.equal(one["inputs"], other["inputs"])

@@ -192,3 +192,11 @@ def test_what_does_not_change_the_decoder_does_not_count(
     store: TextEmbeddingStore, bank: ORPBank, run: dict[str, Any]
 ) -> None:
     assert key(store, bank, **copy.deepcopy(run)) == key(store, bank)
+
+
+def test_another_version_trains_again(
+    store: TextEmbeddingStore, bank: ORPBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = key(store, bank)
+    monkeypatch.setattr(mmdptr, "__version__", "99.0")
+    assert key(store, bank) != before

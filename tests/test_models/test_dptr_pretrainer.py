@@ -23,6 +23,9 @@ def own_loss() -> Any:
     MODELS._module_dict.pop("OwnLoss")
 
 
+MASKED = {"type": "TextEmbeddingPreprocessor"}  # short memories are masked instead of filled
+
+
 def build(embed_dims: int = WIDTH, **changes: Any) -> DPTRPretrainer:
     torch.manual_seed(0)
     config = {"decoder": nrtr_decoder(), "embed_dims": embed_dims, **changes}
@@ -42,7 +45,18 @@ def test_decoder_is_built_from_the_recognizers_config() -> None:
     recognizer = MODELS.build(nrtr())
     assert type(model.decoder) is type(recognizer.decoder) is NRTRDecoder
     recognizer.decoder.load_state_dict(model.decoder.state_dict())
+
+
+def test_decoder_meets_as_many_slots_as_the_fmu_gives() -> None:
+    model = build()
     assert type(model.data_preprocessor) is TextEmbeddingPreprocessor
+    data = model.data_preprocessor(batch(["a", "dog7"]))
+    fmu = MODELS.build(nrtr(neck={"type": "FMU"})).neck
+    assert data["inputs"].shape[1] == fmu.num_queries == MAX_SEQ_LEN
+    assert all(x.valid_ratio == 1 for x in data["data_samples"])
+    own = build(decoder=nrtr_decoder(max_seq_len=20)).data_preprocessor
+    assert own.num_slots == 20
+    assert build(data_preprocessor=MASKED).data_preprocessor.num_slots is None
 
 
 @pytest.mark.parametrize("embed_dims", [WIDTH, 24])
@@ -104,18 +118,22 @@ def test_config_of_the_caller_stays_as_it_is() -> None:
     assert decoder == before
 
 
-def test_decoder_reads_the_memory_of_each_label_and_no_padding() -> None:
-    model = build(24).eval()
+@pytest.mark.parametrize("preprocessor", [None, MASKED])
+def test_decoder_reads_the_memory_of_each_label_and_no_padding(
+    preprocessor: dict[str, Any] | None,
+) -> None:
+    model = build(24, data_preprocessor=preprocessor).eval()
     texts = ["a", "dog7"]
     together = model(**model.data_preprocessor(batch(texts, 24)), mode="tensor")
     alone = model(**model.data_preprocessor(batch(texts[:1], 24)), mode="tensor")
     torch.testing.assert_close(together[:1], alone)
-    longer = model(**model.data_preprocessor(batch(["a", "dog7dog"], 24)), mode="tensor")
+    # with the prompt's prefix or with padding, memories are longer than the decoder's labels
+    longer = model(**model.data_preprocessor(batch(["a", "dog7" * 5], 24)), mode="tensor")
     torch.testing.assert_close(longer[:1], alone)
 
 
 def test_slot_prior_is_of_projected_memory_and_only_from_training() -> None:
-    model = build(24)
+    model = build(24, data_preprocessor=MASKED)
     data = model.data_preprocessor(batch(["dog", "a"], 24))
     model.eval()(**data, mode="predict")
     assert not model.neck.counts.any()

@@ -11,6 +11,7 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor, nn
 
 from mmdptr.models import DPTRRecognizer
+from mmdptr.models.necks.position import sine_positions
 from tests.builders import MAX_SEQ_LEN, WIDTH, nrtr, nrtr_decoder, sample
 
 TEXTS = ("dog", "c4t")
@@ -165,6 +166,26 @@ def test_fmu_before_the_encoder() -> None:
     out = model._encode(slots.transpose(1, 2).unsqueeze(2), samples(1.0, 1.0))
     expected = model.decoder(None, out, samples(1.0, 1.0))
     torch.testing.assert_close(probabilities(model, features, 1.0, 0.3), expected)
+
+
+def test_encoder_meets_positions_where_nobody_else_adds_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features = torch.randn(1, WIDTH, 2, 5)
+    sight = {"site": "out_enc", "form": "sequence", "width": "d_model"}
+    for with_position in (True, False):
+        model = on_features(memory={**sight, "with_position": with_position})
+        given: list[Tensor] = []
+        monkeypatch.setattr(
+            model.encoder, "forward", lambda x, _, met=given: met.append(x) or x.flatten(2).mT
+        )
+        model.predict(features, [sample("dog", valid_ratio=1.0)])
+        added = (given[0] - features).flatten(2).mT
+        expected = sine_positions(2, 5, WIDTH) * with_position
+        torch.testing.assert_close(added[0], expected, rtol=0, atol=1e-6)
+        model.merge_attention(features, [sample("dog", valid_ratio=1.0)])
+        torch.testing.assert_close(given[1], given[0], rtol=0, atol=0)
+    assert torch.equal(given[0], features)
 
 
 def test_attention_is_a_grid_over_the_image() -> None:

@@ -31,7 +31,8 @@ class DPTRPretrainer(BaseRecognizer):
             width, a linear layer projects. Defaults to 512, that of ViT-B/16.
         memory (str or dict, optional): Memory layout, for decoders that have none registered; see
             :func:`find_memory_layout`. Defaults to None.
-        data_preprocessor (dict, optional): Defaults to a :class:`TextEmbeddingPreprocessor`.
+        data_preprocessor (dict, optional): Defaults to a :class:`TextEmbeddingPreprocessor` that
+            fills every memory up to the decoder's ``max_seq_len``, as many slots as the FMU gives.
         init_cfg (dict or list[dict], optional): Initialization config. Defaults to None.
     """
 
@@ -43,10 +44,9 @@ class DPTRPretrainer(BaseRecognizer):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(
-            data_preprocessor=data_preprocessor or {"type": "TextEmbeddingPreprocessor"},
-            init_cfg=init_cfg,
-        )
+        num_slots = argument_of(decoder, "max_seq_len")
+        filled = {"type": "TextEmbeddingPreprocessor", "num_slots": num_slots}
+        super().__init__(data_preprocessor=data_preprocessor or filled, init_cfg=init_cfg)
         decoder = copy.deepcopy(decoder)  # MMOCR writes into what it is given
         self.layout = find_memory_layout(decoder, memory)
         width = self.layout.width_of(decoder)
@@ -56,7 +56,7 @@ class DPTRPretrainer(BaseRecognizer):
         self.embed_dims = embed_dims
         self.projection = nn.Identity() if embed_dims == width else nn.Linear(embed_dims, width)
         self.decoder = MODELS.build(decoder)
-        self.neck = SlotPrior(argument_of(decoder, "max_seq_len"), width)
+        self.neck = SlotPrior(num_slots, width)
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Project text embeddings (N, L, D) to the decoder's width: (N, L, C).

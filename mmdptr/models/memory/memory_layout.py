@@ -22,8 +22,8 @@ class MemoryLayout:
         form (str): ``'sequence'`` for (N, L, C) or ``'row'`` for (N, C, 1, L), with N samples, L
             tokens and C channels.
         width (str): The constructor argument of the decoder that is C.
-        with_position (bool): Whether the FMU should add positions, because neither backbone nor
-            encoder did. Defaults to True.
+        with_position (bool): Whether neither backbone nor encoder knows positions, so that the
+            recognizer adds them before its encoder, and the FMU to its keys. Defaults to True.
         any_length (bool): Whether the decoder is causal and trains on targets of any length, not
             only of ``max_seq_len``; stage 1 then does not compute padding. Defaults to False.
 

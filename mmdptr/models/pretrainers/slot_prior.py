@@ -15,7 +15,7 @@ class SlotPrior(nn.Module):
 
     The buffer ``queries`` has the name of the FMU's parameter: a checkpoint that holds this module
     under ``neck.`` loads into an FMU. Under several processes each keeps the means of its own
-    share, and the checkpoint holds those of the first.
+    share, which MMEngine's ``SyncBuffersHook`` averages after every epoch.
 
     Args:
         num_slots (int): Slots Q that are followed.

@@ -106,7 +106,8 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
     ) -> Tensor | None:
         if not self.with_encoder:
             return None
-        if self.layout.with_position and feat.dim() == 4:
+        before_neck = self.layout.site == "out_enc"
+        if before_neck and self.layout.with_position and feat.dim() == 4:
             # Slots are counted from the left: an encoder without positions could not count.
             height, width = feat.shape[2:]
             positions = sine_positions(height, width, feat.shape[1]).to(feat)

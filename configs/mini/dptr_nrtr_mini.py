@@ -7,8 +7,8 @@ embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
 dictionary = dict(dict_file='{{ fileDirname }}/../_base_/dicts/lower_english_digits.txt')
-width = 192
-layers = dict(d_model=width, n_head=6, d_k=32, d_v=32, d_inner=4 * width, dropout=0.)
+width = 128
+layers = dict(d_model=width, n_head=4, d_k=32, d_v=32, d_inner=2 * width, dropout=0.)
 model = dict(
     backbone=dict(type='NarrowModalityTransform', out_channels=width),
     encoder=dict(n_layers=3, **layers),
@@ -18,7 +18,7 @@ model = dict(
         dictionary=dictionary,
         module_loss=dict(letter_case='lower'),
         **layers),
-    neck=dict(num_heads=6, dropout=0.))
+    neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
 
 train_dataloader = dict(
     batch_size=64,

@@ -4,6 +4,8 @@ _base_ = ['dptr_nrtr_mini.py']
 
 data_root = 'data/demo'
 
+model = dict(decoder=dict(max_seq_len=16))  # the demo's words have 12 characters at most
+
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(data_root=data_root, ann_file='labels_train.jsonl'))
@@ -20,13 +22,14 @@ val_dataloader = test_dataloader
 val_evaluator = dict(dataset_prefixes=['demo'])
 test_evaluator = val_evaluator
 
-max_iters = 1000
-train_cfg = dict(max_iters=max_iters, val_interval=500)
+max_iters = 1800
+train_cfg = dict(max_iters=max_iters, val_interval=600)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=0, begin=100, end=max_iters, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(interval=500))
+default_hooks = dict(checkpoint=dict(interval=600))
 
 custom_hooks = [
     dict(

@@ -22,14 +22,14 @@ val_dataloader = test_dataloader
 val_evaluator = dict(dataset_prefixes=['demo'])
 test_evaluator = val_evaluator
 
-max_iters = 1800
-train_cfg = dict(max_iters=max_iters, val_interval=600)
+max_iters = 1300
+train_cfg = dict(max_iters=max_iters, val_interval=650)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=0, begin=100, end=max_iters, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(interval=600))
+default_hooks = dict(checkpoint=dict(interval=650))
 
 custom_hooks = [
     dict(

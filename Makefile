@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -W ignore
 CLIP := --model mmdptr-tiny --pretrained random
+# Small models on two cores: one thread trains, the workers take the other core.
+THREADS ?= 1
 DEMO := data/demo
 DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
 DEMO_DIR := work_dirs/demo
@@ -27,7 +29,7 @@ demo: install  ## Pre-train a decoder on words, fine-tune on rendered images, re
 	$(RUN) tools/extract_text_embeddings.py $(DEMO)/words.txt --out $(DEMO)/embeddings $(CLIP) \
 		--spelling characters --dictionary configs/_base_/dicts/lower_english_digits.txt
 	$(RUN) tools/extract_orp_bank.py $(DEMO)/backgrounds --out $(DEMO)/orp_bank $(CLIP)
-	$(RUN) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume
+	OMP_NUM_THREADS=$(THREADS) $(RUN) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume
 	$(RUN) tools/visualize_fmu.py $(DEMO_CONFIG) $$(cat $(DEMO_DIR)/last_checkpoint) \
 		--out $(DEMO_DIR)/readings.png
 	@echo "Look at $(DEMO_DIR)/readings.png."
@@ -59,7 +61,7 @@ real7k: install  ## Run the mini recipe and its controls on DATA (see docs/bench
 		--dictionary configs/_base_/dicts/lower_english_digits.txt
 	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(CLIP)
 	for run in $(REAL7K); do \
-		$(RUN) tools/train.py configs/mini/$${run}_mini.py --work-dir work_dirs/$${run}_mini \
+		OMP_NUM_THREADS=$(THREADS) $(RUN) tools/train.py configs/mini/$${run}_mini.py --work-dir work_dirs/$${run}_mini \
 			--resume || exit; \
 	done
 	$(RUN) tools/compare_runs.py $(foreach run,$(REAL7K),$(run)=work_dirs/$(run)_mini)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .sharded_folder import ShardedWriter, open_shard, read_manifest, verify
+from .sharded_folder import ShardedWriter
+from .sharded_reader import ShardedReader
 
 KIND = "orp_bank"
 
@@ -39,7 +40,7 @@ class ORPBankWriter(ShardedWriter):
         self.add(name, {"features": half}, **notes)
 
 
-class ORPBank:
+class ORPBank(ShardedReader):
     """Reads an ORP bank; features are memory-mapped.
 
     Args:
@@ -52,27 +53,14 @@ class ORPBank:
         ValueError: Not complete, empty, of another kind or format version.
     """
 
-    def __init__(self, folder: str | Path, verify_checksums: bool = True) -> None:
-        self.folder = Path(folder)
-        self.manifest = read_manifest(folder, KIND)
-        if verify_checksums:
-            verify(folder, self.manifest)
-        self._open()
+    kind = KIND
 
     def _open(self) -> None:
-        names = self.manifest["files"]
-        shards = [open_shard(self.folder, n, self.manifest)["features"] for n in names]
+        shards = [self._shard(name)["features"] for name in self.manifest["files"]]
         self._features = [shard for shard in shards if len(shard)]
         if not self._features:
             raise ValueError(f"{self.folder} holds no image. Extract from a folder that has some.")
         self._shard_ends = np.cumsum([len(features) for features in self._features])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "manifest": self.manifest}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
 
     def __len__(self) -> int:
         return int(self._shard_ends[-1])

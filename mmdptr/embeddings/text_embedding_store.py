@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .sharded_folder import ShardedWriter, open_shard, read_manifest, verify
+from .sharded_folder import ShardedWriter
+from .sharded_reader import ShardedReader
 
 KIND = "text_embeddings"
 PREFIX = "prefix"
@@ -73,7 +74,7 @@ class TextEmbeddingWriter(ShardedWriter):
         )
 
 
-class TextEmbeddingStore:
+class TextEmbeddingStore(ShardedReader):
     """Reads a text-embedding store; features are memory-mapped and read when asked for.
 
     A label's memory is its pooled feature followed by its own token features, of shape (L, D) with
@@ -91,20 +92,15 @@ class TextEmbeddingStore:
         ValueError: Not complete, empty, of another kind or format version.
     """
 
-    def __init__(self, folder: str | Path, verify_checksums: bool = True) -> None:
-        self.folder = Path(folder)
-        self.manifest = read_manifest(folder, KIND)
-        if verify_checksums:
-            verify(folder, self.manifest)
-        self._open()
+    kind = KIND
 
     def _open(self) -> None:
         names = [name for name in self.manifest["files"] if name != PREFIX]
-        shards = [open_shard(self.folder, name, self.manifest) for name in names]
+        shards = [self._shard(name) for name in names]
         shards = [shard for shard in shards if len(shard["lengths"])]
         if not shards:
             raise ValueError(f"{self.folder} holds no label. Extract from a corpus that has some.")
-        self.prefix = open_shard(self.folder, PREFIX, self.manifest)["features"]
+        self.prefix = self._shard(PREFIX)["features"]
         self._features = [shard["features"] for shard in shards]
         self.lengths = torch.cat([shard["lengths"] for shard in shards]).long()
         self.prefix_lengths = torch.cat([shard["prefix_lengths"] for shard in shards])
@@ -116,14 +112,6 @@ class TextEmbeddingStore:
         self._text = np.concatenate([np.append(s["labels"].numpy(), ord("\n")) for s in shards])
         self._text = self._text.astype(np.uint8)
         self._line_ends = np.flatnonzero(self._text == ord("\n"))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A spawned worker maps the files anew instead of receiving gigabytes.
-        return {"folder": self.folder, "manifest": self.manifest}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -70,8 +70,8 @@ class TextEmbeddingDataset(Dataset):
         self.pipeline = Compose(pipeline)
         if isinstance(dictionary, dict):
             dictionary = TASK_UTILS.build(dictionary)
-        drop = on_invalid == "drop" and not self._fits(dictionary, max_seq_len)
-        if on_invalid == "error" and not self._fits(dictionary, max_seq_len):
+        drop = not self._fits(dictionary, max_seq_len)
+        if drop and on_invalid == "error":
             raise ValueError(self._misfit(dictionary, max_seq_len))
         keep = np.ones(len(self.store), dtype=bool)
         if split != "all" or drop:

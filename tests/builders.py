@@ -17,6 +17,7 @@ CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 DICT_FILE = Path(__file__).parents[1] / "configs" / "_base_" / "dicts" / "lower_english_digits.txt"
 WIDTH = 64
 MAX_SEQ_LEN = 12
+END = 0x250
 
 
 def words(number: int, seed: int = 0, longest: int = 8) -> list[str]:
@@ -52,7 +53,7 @@ def write_store(
     """A text-embedding store; the memory of a label of n characters has n + 2 slots."""
     source = {"clip": clip_identity(clip), "keep_padding": keep_padding, "labels": list(labels)}
     with TextEmbeddingWriter(folder, source) as writer:
-        writer.add_prefix(torch.full((5, width), 7.0))
+        writer.add_prefix(torch.full((5, width), 7.0), torch.arange(5))
         for begin in range(0, len(labels), shard_size):
             shard = labels[begin : begin + shard_size]
             tokens = [spelled(label, width) for label in shard]
@@ -63,6 +64,7 @@ def write_store(
                 tokens=torch.cat(tokens),
                 lengths=torch.tensor([len(x) for x in tokens]),
                 prefix_lengths=torch.full((len(shard),), 5),
+                token_ids=torch.tensor([i for label in shard for i in [*map(ord, label), END]]),
             )
         writer.finish(
             num_labels=len(labels),
@@ -121,7 +123,7 @@ def nrtr(model_type: str = "DPTRRecognizer", **changes: Any) -> dict[str, Any]:
     """The config of a tiny NRTR for images of 32 pixels height."""
     return {
         "type": model_type,
-        "backbone": {"type": "NarrowModalityTransform", "out_channels": WIDTH},
+        "backbone": {"type": "ConvStem", "channels": [4, 8, 16, 32, WIDTH]},
         "encoder": {
             "type": "NRTREncoder",
             "n_layers": 1,

@@ -10,7 +10,7 @@ dictionary = dict(dict_file='{{ fileDirname }}/../_base_/dicts/lower_english_dig
 width = 128
 layers = dict(d_model=width, n_head=4, d_k=32, d_v=32, d_inner=2 * width, dropout=0.)
 model = dict(
-    backbone=dict(type='NarrowModalityTransform', out_channels=width),
+    backbone=dict(_delete_=True, type='ConvStem', channels=[16, 32, 64, width, width]),
     encoder=dict(n_layers=3, **layers),
     decoder=dict(
         n_layers=2,

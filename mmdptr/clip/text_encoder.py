@@ -31,12 +31,15 @@ class TextFeatures:
         prefix_lengths (Tensor): Tokens of the common prefix that stand before a label's own
             tokens, int64 of shape (N,). Shorter than the whole prefix where the tokenizer merges
             its end with the label's beginning, as in ``'s``.
+        token_ids (Tensor): What CLIP's tokenizer calls the own tokens, int64 of shape (T,); 0
+            behind EOT.
     """
 
     pooled: Tensor
     tokens: Tensor
     lengths: Tensor
     prefix_lengths: Tensor
+    token_ids: Tensor
 
 
 class CLIPTextEncoder:
@@ -169,6 +172,7 @@ class CLIPTextEncoder:
         device, dtype = self.clip.device, self.clip.dtype
         tokens = torch.empty(int(lengths.sum()), self.token_width, device=device, dtype=dtype)
         pooled = torch.empty(len(sentences), self.pooled_width, device=device, dtype=dtype)
+        token_ids = torch.empty(len(tokens), dtype=torch.long)
         for start, length, rows in self._batches(starts, lengths.tolist()):
             batch = torch.zeros(len(rows), length, dtype=torch.long)
             for i, row in enumerate(rows):
@@ -180,9 +184,11 @@ class CLIPTextEncoder:
             ends_at = batch.argmax(dim=1).to(device)
             index = torch.tensor(rows, device=device)
             pooled[index] = self._project(states[torch.arange(len(rows), device=device), ends_at])
-            places = (offsets[rows, None] + torch.arange(length)).flatten().to(device)
-            tokens[places] = self._project_tokens(states).flatten(0, 1)
-        return TextFeatures(pooled, tokens, lengths, torch.tensor(starts, dtype=torch.long))
+            places = (offsets[rows, None] + torch.arange(length)).flatten()
+            tokens[places.to(device)] = self._project_tokens(states).flatten(0, 1)
+            token_ids[places] = batch.flatten()
+        prefix_lengths = torch.tensor(starts, dtype=torch.long)
+        return TextFeatures(pooled, tokens, lengths, prefix_lengths, token_ids)
 
     def _batches(
         self, starts: list[int], lengths: list[int]

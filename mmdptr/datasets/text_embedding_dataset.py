@@ -22,8 +22,9 @@ class TextEmbeddingDataset(Dataset):
     """Reads a text-embedding store.
 
     A sample is a dict with ``embedding`` (float16, of shape (L, D): the pooled feature, then the
-    label's tokens), ``text`` (the label) and ``clip`` (the hash of the CLIP's weights, for
-    transforms that must use the same one). The pipeline makes model inputs of it.
+    label's tokens), ``token_ids`` (what CLIP's tokenizer calls them, -1 for the pooled feature),
+    ``text`` (the label) and ``clip`` (the hash of the CLIP's weights, for transforms that must use
+    the same one). The pipeline makes model inputs of it.
 
     Args:
         embeddings (str): Folder of the store.
@@ -129,6 +130,7 @@ class TextEmbeddingDataset(Dataset):
         return self.pipeline(
             {
                 "embedding": self.store.memory(row, self.with_prefix),
+                "token_ids": self.store.token_ids(row, self.with_prefix),
                 "text": self.store.label(row),
                 "clip": self.store.manifest["source"]["clip"]["weights_sha256"],
                 "sample_idx": row,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 Writer = TypeVar("Writer", bound="ShardedWriter")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
 

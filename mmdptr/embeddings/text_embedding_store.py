@@ -15,6 +15,9 @@ from .sharded_reader import ShardedReader
 KIND = "text_embeddings"
 PREFIX = "prefix"
 
+POOLED = -1
+"""int: Stands for the pooled feature where token ids are listed."""
+
 
 class TextEmbeddingWriter(ShardedWriter):
     """Writes a text-embedding store in shards; see :class:`ShardedWriter` for its arguments."""
@@ -22,9 +25,9 @@ class TextEmbeddingWriter(ShardedWriter):
     def __init__(self, folder: str | Path, source: dict[str, Any], overwrite: bool = False) -> None:
         super().__init__(folder, KIND, source, overwrite)
 
-    def add_prefix(self, features: Tensor) -> None:
-        """Write the features (P, D) of the prompt's prefix, which all labels share."""
-        self.add(PREFIX, {"features": _to_half(features)})
+    def add_prefix(self, features: Tensor, token_ids: Tensor) -> None:
+        """Write features (P, D) and ids (P,) of the prompt's prefix, which all labels share."""
+        self.add(PREFIX, {"features": _to_half(features), "token_ids": token_ids.to(torch.int32)})
 
     def add_labels(
         self,
@@ -34,6 +37,7 @@ class TextEmbeddingWriter(ShardedWriter):
         tokens: Tensor,
         lengths: Tensor,
         prefix_lengths: Tensor,
+        token_ids: Tensor,
         **notes: Any,
     ) -> None:
         """Write one shard of N labels.
@@ -45,6 +49,7 @@ class TextEmbeddingWriter(ShardedWriter):
             tokens (Tensor): Own token features, one label behind the other, of shape (T, D).
             lengths (Tensor): Own tokens a label, of shape (N,), T in all.
             prefix_lengths (Tensor): Tokens of the prefix before them, of shape (N,).
+            token_ids (Tensor): Ids of the own tokens, of shape (T,).
             **notes: JSON-able facts about this shard that the manifest keeps.
 
         Raises:
@@ -61,11 +66,14 @@ class TextEmbeddingWriter(ShardedWriter):
         is_token = torch.ones(len(rows), dtype=torch.bool)
         is_token[heads] = False
         rows[heads], rows[is_token] = _to_half(pooled), _to_half(tokens)
+        ids = torch.full((len(rows),), POOLED, dtype=torch.int32)
+        ids[is_token] = token_ids.to(torch.int32)
         text = np.frombuffer("\n".join(labels).encode(), dtype=np.uint8)
         self.add(
             name,
             {
                 "features": rows,
+                "token_ids": ids,
                 "lengths": lengths.to(torch.int32),
                 "prefix_lengths": prefix_lengths.to(torch.int32),
                 "labels": torch.from_numpy(text.copy()),
@@ -100,8 +108,10 @@ class TextEmbeddingStore(ShardedReader):
         shards = [shard for shard in shards if len(shard["lengths"])]
         if not shards:
             raise ValueError(f"{self.folder} holds no label. Extract from a corpus that has some.")
-        self.prefix = self._shard(PREFIX)["features"]
+        prefix = self._shard(PREFIX)
+        self.prefix, self._prefix_ids = prefix["features"], prefix["token_ids"]
         self._features = [shard["features"] for shard in shards]
+        self._token_ids = [shard["token_ids"] for shard in shards]
         self.lengths = torch.cat([shard["lengths"] for shard in shards]).long()
         self.prefix_lengths = torch.cat([shard["prefix_lengths"] for shard in shards])
         self._offsets = torch.cat(
@@ -146,13 +156,21 @@ class TextEmbeddingStore(ShardedReader):
         Returns:
             Tensor: Of shape (L, D), float16, a copy.
         """
+        return self._rows(self._features, self.prefix, index, with_prefix)
+
+    def token_ids(self, index: int, with_prefix: bool = False) -> Tensor:
+        """Return the token ids of :meth:`memory`'s slots, ``POOLED`` first: int32 of shape (L,)."""
+        return self._rows(self._token_ids, self._prefix_ids, index, with_prefix)
+
+    def _rows(
+        self, shards: Sequence[Tensor], prefix: Tensor, index: int, with_prefix: bool
+    ) -> Tensor:
         shard = int(np.searchsorted(self._shard_ends, index, side="right"))
         begin = int(self._offsets[index])
-        rows = self._features[shard][begin : begin + 1 + int(self.lengths[index])]
+        rows = shards[shard][begin : begin + 1 + int(self.lengths[index])]
         if not with_prefix:
             return rows.clone()
-        prefix = self.prefix[: int(self.prefix_lengths[index])]
-        return torch.cat([rows[:1], prefix, rows[1:]])
+        return torch.cat([rows[:1], prefix[: int(self.prefix_lengths[index])], rows[1:]])
 
 
 def _to_half(features: Tensor) -> Tensor:

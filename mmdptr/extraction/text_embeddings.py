@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder
@@ -94,13 +95,14 @@ def _write_shards(
                     features.tokens,
                     features.lengths,
                     features.prefix_lengths,
+                    features.token_ids,
                     exceeding=[
                         x for x, ids in zip(shard, sentences, strict=True) if not encoder.fits(ids)
                     ],
                 )
             progress.update(len(shard))
     if not writer.has(PREFIX):
-        writer.add_prefix(encoder.prefix_features())
+        writer.add_prefix(encoder.prefix_features(), torch.tensor(encoder.prefix_ids))
 
 
 def _summary(labels: Sequence[str], report: FilterReport) -> dict[str, Any]:

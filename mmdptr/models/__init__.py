@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Models: memory layouts, the FMU, recognizers and the pre-trainer."""
 
-from .backbones import NarrowModalityTransform
+from .backbones import ConvStem
 from .data_preprocessors import TextEmbeddingPreprocessor
 from .losses import DPTRLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
@@ -15,7 +15,7 @@ __all__ = [
     "DPTRPretrainer",
     "DPTRRecognizer",
     "MemoryLayout",
-    "NarrowModalityTransform",
+    "ConvStem",
     "TextEmbeddingPreprocessor",
     "find_memory_layout",
     "register_memory_layout",

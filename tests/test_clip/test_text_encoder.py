@@ -37,11 +37,13 @@ def assert_same_as_open_clip(encoder: CLIPTextEncoder, labels: list[str]) -> Non
     prefix = encoder.prefix_features()
     torch.testing.assert_close(features.pooled, pooled, atol=1e-5, rtol=0)
     own_tokens = features.tokens.split(features.lengths.tolist())
+    own_ids = features.token_ids.split(features.lengths.tolist())
     for row, (label, own) in enumerate(zip(labels, own_tokens, strict=True)):
         start = int(features.prefix_lengths[row])
         sentence = encoder.tokenize(label)
         assert ids[row].tolist() == sentence + [0] * (77 - len(sentence))
         end = 77 if encoder.keep_padding else len(sentence)
+        assert own_ids[row].tolist() == ids[row, start:end].tolist()
         found = torch.cat([prefix[:start], own])
         torch.testing.assert_close(found, states[row, :end], atol=1e-5, rtol=0, msg=repr(label))
 

@@ -9,7 +9,7 @@ from mmocr.registry import DATASETS, TASK_UTILS
 from torch.utils.data import DataLoader
 
 from mmdptr.datasets import TextEmbeddingDataset, concat_collate
-from tests.builders import WIDTH, clip_identity, dictionary, spelled, words, write_store
+from tests.builders import END, WIDTH, clip_identity, dictionary, spelled, words, write_store
 
 LABELS = words(400)
 
@@ -31,6 +31,7 @@ def test_sample_is_the_stores_memory(store: Path) -> None:
     assert item["text"] == label
     assert item["clip"] == clip_identity("a")["weights_sha256"]
     assert item["embedding"].dtype == torch.float16
+    assert item["token_ids"].tolist() == [-1, *map(ord, label), END]
     tokens = spelled(label, WIDTH)
     torch.testing.assert_close(item["embedding"][1:].float(), tokens)
     torch.testing.assert_close(item["embedding"][:1], tokens.mean(0, keepdim=True).half())

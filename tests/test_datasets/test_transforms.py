@@ -29,7 +29,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def results(length: int = 9, clip: str = "a", width: int = WIDTH) -> dict[str, Any]:
     embedding = torch.randn(length, width, generator=torch.Generator().manual_seed(3)).half()
-    return {"embedding": embedding, "clip": clip, "text": "dog"}
+    ids = torch.arange(length, dtype=torch.int32)
+    return {"embedding": embedding, "token_ids": ids, "clip": clip, "text": "dog"}
 
 
 def noise_of(orp: ORP, length: int = 9) -> tuple[list[float], list[float]]:
@@ -185,6 +186,7 @@ def test_packing() -> None:
     done = packed["data_samples"]
     assert done.gt_text.item == "dog"
     assert done.memory_length == 9
+    assert done.token_ids.tolist() == list(range(9))
     assert done.sample_idx == 4
 
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmdptr.embeddings import DamagedStoreError, TextEmbeddingStore, TextEmbeddingWriter
+from mmdptr.embeddings.text_embedding_store import POOLED
 
 WIDTH = 5
 PREFIX = torch.arange(6 * WIDTH).view(6, WIDTH) / 10
+PREFIX_IDS = torch.tensor([49406, 320, 1125, 539, 320, 262])
 SHARDS = [
     ["hello", "Straße", "日本語"],
     ["x", "naïve", "😀", "a b", " lead", "e\u0301", "next\x85line", "para\u2029graph", "न\u200dd"],
@@ -28,6 +30,10 @@ LABELS = [label for shard in SHARDS for label in shard]
 def lengths(label: str) -> tuple[int, int]:
     """Own and prefix tokens; both differ from label to label."""
     return len(label.encode()) % 7 + 1, 6 - len(label) % 2
+
+
+def token_ids(label: str) -> list[int]:
+    return [100 * len(label) + i for i in range(lengths(label)[0])]
 
 
 def features(label: str) -> Tensor:
@@ -47,6 +53,7 @@ def add(writer: TextEmbeddingWriter, name: str, labels: Sequence[str]) -> None:
         torch.cat([torch.empty(0, WIDTH), *(r[1:].float() for r in rows)]),
         torch.tensor([lengths(label)[0] for label in labels], dtype=torch.long),
         torch.tensor([lengths(label)[1] for label in labels], dtype=torch.long),
+        torch.tensor([i for label in labels for i in token_ids(label)], dtype=torch.long),
     )
 
 
@@ -54,7 +61,7 @@ def write(folder: Path, shards: Sequence[Sequence[str]] = SHARDS, **source: Any)
     with TextEmbeddingWriter(folder, {"keep_padding": False, **source}) as writer:
         for i, shard in enumerate(shards):
             add(writer, f"labels-{i:05d}", shard)
-        writer.add_prefix(PREFIX)
+        writer.add_prefix(PREFIX, PREFIX_IDS)
         writer.finish()
     return folder
 
@@ -95,12 +102,21 @@ def test_prefix_stands_between_pooled_and_own_tokens(store):
         assert torch.equal(store.memory(index, with_prefix=True), expected)
 
 
+def test_token_ids_name_the_slots_of_the_memory(store):
+    for index, label in enumerate(LABELS):
+        assert store.token_ids(index).tolist() == [POOLED, *token_ids(label)]
+        prefix = PREFIX_IDS[: lengths(label)[1]].tolist()
+        whole = store.token_ids(index, with_prefix=True)
+        assert whole.tolist() == [POOLED, *prefix, *token_ids(label)]
+        assert len(whole) == len(store.memory(index, with_prefix=True))
+
+
 def test_prefix_is_stored_once(folder, store):
     assert torch.equal(store.prefix, PREFIX.half())
     assert store.width == WIDTH
     stored = sum(len(features(label)) for label in LABELS) + len(PREFIX)
     sizes = [entry["bytes"] for entry in store.manifest["files"].values()]
-    assert sum(sizes) < 2 * WIDTH * stored + 500 * len(sizes)
+    assert sum(sizes) < (2 * WIDTH + 4) * stored + 500 * len(sizes)
 
 
 @pytest.mark.parametrize("keep_padding", [False, True])
@@ -170,8 +186,9 @@ def test_values_that_are_not_finite_are_refused(tmp_path, where, value):
     counts = torch.tensor([1, 2])
     with TextEmbeddingWriter(tmp_path / "store", {}) as writer:
         with pytest.raises(ValueError, match=r"not finite in float16.*--precision fp32"):  # noqa: PT012
-            writer.add_prefix(content["prefix"])
-            writer.add_labels("x", ["a", "b"], content["pooled"], content["tokens"], counts, counts)
+            writer.add_prefix(content["prefix"], PREFIX_IDS)
+            own = [content["pooled"], content["tokens"], counts, counts, torch.arange(3)]
+            writer.add_labels("x", ["a", "b"], *own)
         assert not writer.has("x")
 
 
@@ -181,7 +198,7 @@ def test_different_widths_name_the_way_out(tmp_path):
         TextEmbeddingWriter(tmp_path / "store", {}) as writer,
         pytest.raises(ValueError, match=r"width 4, the tokens 8.*--joint-space"),
     ):
-        writer.add_labels("x", ["a"], torch.zeros(1, 4), torch.zeros(1, 8), one, one)
+        writer.add_labels("x", ["a"], torch.zeros(1, 4), torch.zeros(1, 8), one, one, one)
 
 
 def test_bank_is_no_store(orp_bank):

@@ -16,6 +16,7 @@ from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingStore
 from mmdptr.extraction import extract_text_embeddings
+from mmdptr.embeddings.text_embedding_store import POOLED
 from mmdptr.extraction.text_embeddings import EXCEEDS_CONTEXT
 
 from ..interruption import Killed, kill_at, read_bytes
@@ -67,7 +68,10 @@ def test_store_holds_what_the_encoder_computes(
         whole = store.memory(index, with_prefix=True)
         if keep_padding:
             assert len(whole) == 78  # the paper's
-        assert len(whole) - len(found) == int(features.prefix_lengths)
+        start = int(features.prefix_lengths)
+        assert len(whole) - len(found) == start
+        ids = [POOLED, *encoder.prefix_ids[:start], *features.token_ids.tolist()]
+        assert store.token_ids(index, with_prefix=True).tolist() == ids
 
 
 def test_manifest_says_what_it_was_made_of(encoder, corpus, tmp_path):

@@ -2,6 +2,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmocr.models.textrecog.decoders import NRTRDecoder
@@ -9,7 +10,7 @@ from mmocr.models.textrecog.module_losses import CEModuleLoss
 from mmocr.registry import MODELS
 
 from mmdptr.models import DPTRLoss, DPTRPretrainer, TextEmbeddingPreprocessor
-from tests.builders import MAX_SEQ_LEN, WIDTH, nrtr, nrtr_decoder, sample, spelled, words
+from tests.builders import END, MAX_SEQ_LEN, WIDTH, nrtr, nrtr_decoder, sample, spelled, words
 
 
 class OwnLoss(CEModuleLoss):
@@ -36,7 +37,10 @@ def batch(texts: list[str], width: int = WIDTH) -> dict[str, Any]:
     """What a data loader gives."""
     return {
         "inputs": [spelled(text, width) for text in texts],
-        "data_samples": [sample(text, memory_length=len(text) + 1) for text in texts],
+        "data_samples": [
+            sample(text, memory_length=len(text) + 1, token_ids=np.array([*map(ord, text), END]))
+            for text in texts
+        ],
     }
 
 
@@ -56,6 +60,7 @@ def test_decoder_meets_as_many_slots_as_the_fmu_gives() -> None:
     assert all(x.valid_ratio == 1 for x in data["data_samples"])
     own = build(decoder=nrtr_decoder(max_seq_len=20)).data_preprocessor
     assert own.num_slots == 20
+    assert own.mix_slots
     assert build(data_preprocessor=MASKED).data_preprocessor.num_slots is None
 
 

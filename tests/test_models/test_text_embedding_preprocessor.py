@@ -2,6 +2,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmocr.registry import MODELS
@@ -84,3 +85,26 @@ def test_caller_keeps_its_data() -> None:
     assert torch.equal(first, second)
     assert [x.memory_length for x in data["data_samples"]] == list(LENGTHS)
     assert "valid_ratio" not in data["data_samples"][0]
+
+
+def test_slots_are_mixed_in_training_alone_and_before_filling() -> None:
+    preprocess = TextEmbeddingPreprocessor(num_slots=6, mix_slots=True)
+    data = batch((4,) * 40)
+    for i, x in enumerate(data["data_samples"]):
+        x.set_metainfo({"token_ids": np.array([-1, i % 2, 7, i])})
+    plain = preprocess(data, training=False)["inputs"]
+    mixed = preprocess(data, training=True)["inputs"]
+    assert torch.equal(plain, TextEmbeddingPreprocessor(num_slots=6)(data, training=True)["inputs"])
+    assert torch.equal(mixed[:, 3], plain[:, 3])  # these tokens have no equal
+    for slot, group in ((0, range(40)), (1, range(0, 40, 2)), (1, range(1, 40, 2)), (2, range(40))):
+        before, after = plain[list(group), slot], mixed[list(group), slot]
+        assert not torch.equal(before, after)
+        assert torch.equal(before.sort(dim=0).values, after.sort(dim=0).values)
+    assert torch.equal(mixed[:, 3:4].expand(-1, 3, -1), mixed[:, 3:])
+    assert torch.equal(preprocess(data)["inputs"], plain)  # the caller's memories stay
+
+
+def test_own_length_does_not_count_what_was_filled() -> None:
+    for num_slots in (None, 6):
+        done = TextEmbeddingPreprocessor(num_slots)(batch())["data_samples"]
+        assert [x.own_length for x in done] == list(LENGTHS)

@@ -13,15 +13,21 @@ from mmocr.structures import TextRecogDataSample
 class PackTextEmbeddings(BaseTransform):
     """Packs an embedding and its label for :class:`DPTRPretrainer`.
 
-    Required keys: ``embedding``, ``text``. Result: ``inputs``, the memory (L, D) in float32, and
-    ``data_samples``, a :class:`TextRecogDataSample` with the label in ``gt_text``
-    and the length L as ``memory_length``.
+    Required keys: ``embedding``, ``token_ids``, ``text``. Result: ``inputs``, the memory (L, D) in
+    float32, and ``data_samples``, a :class:`TextRecogDataSample` with the label in ``gt_text``,
+    the length L as ``memory_length`` and the ``token_ids`` of its slots.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack one sample."""
         sample = TextRecogDataSample(gt_text=LabelData(item=results["text"]))
         memory = results["embedding"].float()
-        meta = {"sample_idx": results.get("sample_idx"), "memory_length": len(memory)}
-        sample.set_metainfo(meta)
+        sample.set_metainfo(
+            {
+                "sample_idx": results.get("sample_idx"),
+                "memory_length": len(memory),
+                # Not a tensor: workers hand over each tensor by a file of its own.
+                "token_ids": results["token_ids"].numpy(),
+            }
+        )
         return {"inputs": memory, "data_samples": sample}

@@ -1,6 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Backbones."""
 
-from .narrow_modality_transform import NarrowModalityTransform
+from .conv_stem import ConvStem
 
-__all__ = ["NarrowModalityTransform"]
+__all__ = ["ConvStem"]

@@ -32,7 +32,8 @@ class DPTRPretrainer(BaseRecognizer):
         memory (str or dict, optional): Memory layout, for decoders that have none registered; see
             :func:`find_memory_layout`. Defaults to None.
         data_preprocessor (dict, optional): Defaults to a :class:`TextEmbeddingPreprocessor` that
-            fills every memory up to the decoder's ``max_seq_len``, as many slots as the FMU gives.
+            mixes slots and fills every memory up to the decoder's ``max_seq_len``, as many slots as
+            the FMU gives.
         init_cfg (dict or list[dict], optional): Initialization config. Defaults to None.
     """
 
@@ -45,8 +46,12 @@ class DPTRPretrainer(BaseRecognizer):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         num_slots = argument_of(decoder, "max_seq_len")
-        filled = {"type": "TextEmbeddingPreprocessor", "num_slots": num_slots}
-        super().__init__(data_preprocessor=data_preprocessor or filled, init_cfg=init_cfg)
+        data_preprocessor = data_preprocessor or {
+            "type": "TextEmbeddingPreprocessor",
+            "num_slots": num_slots,
+            "mix_slots": True,
+        }
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         decoder = copy.deepcopy(decoder)  # MMOCR writes into what it is given
         self.layout = find_memory_layout(decoder, memory)
         width = self.layout.width_of(decoder)
@@ -77,7 +82,7 @@ class DPTRPretrainer(BaseRecognizer):
     ) -> dict[str, Tensor]:
         """Calculate the decoder's losses of text embeddings (N, L, D)."""
         memory = self.extract_feat(inputs)
-        self.neck.update(memory, torch.tensor([x.memory_length for x in data_samples]))
+        self.neck.update(memory, torch.tensor([x.own_length for x in data_samples]))
         return self.decoder.loss(**self.layout.arrange(memory), data_samples=data_samples)
 
     def predict(

@@ -11,11 +11,11 @@ from .recognizers import DPTRRecognizer
 
 __all__ = [
     "FMU",
+    "ConvStem",
     "DPTRLoss",
     "DPTRPretrainer",
     "DPTRRecognizer",
     "MemoryLayout",
-    "ConvStem",
     "TextEmbeddingPreprocessor",
     "find_memory_layout",
     "register_memory_layout",

@@ -15,8 +15,8 @@ import torch
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingStore
-from mmdptr.extraction import extract_text_embeddings
 from mmdptr.embeddings.text_embedding_store import POOLED
+from mmdptr.extraction import extract_text_embeddings
 from mmdptr.extraction.text_embeddings import EXCEEDS_CONTEXT
 
 from ..interruption import Killed, kill_at, read_bytes

@@ -10,6 +10,7 @@ from mmocr.models.textrecog.module_losses import CEModuleLoss
 from mmocr.registry import MODELS
 
 from mmdptr.models import DPTRLoss, DPTRPretrainer, TextEmbeddingPreprocessor
+from mmdptr.models.position import sinusoids
 from tests.builders import END, MAX_SEQ_LEN, WIDTH, nrtr, nrtr_decoder, sample, spelled, words
 
 
@@ -137,6 +138,14 @@ def test_decoder_reads_the_memory_of_each_label_and_no_padding(
     torch.testing.assert_close(longer[:1], alone)
 
 
+@pytest.mark.parametrize("with_position", [True, False])
+def test_slots_are_numbered_after_the_projection(with_position: bool) -> None:
+    model = build(24, with_position=with_position)
+    memory = torch.randn(2, 7, 24)
+    expected = model.projection(memory) + with_position * sinusoids(7, WIDTH)
+    torch.testing.assert_close(model.extract_feat(memory), expected)
+
+
 def test_slot_prior_is_of_projected_memory_and_only_from_training() -> None:
     model = build(24, data_preprocessor=MASKED)
     data = model.data_preprocessor(batch(["dog", "a"], 24))
@@ -144,7 +153,7 @@ def test_slot_prior_is_of_projected_memory_and_only_from_training() -> None:
     assert not model.neck.counts.any()
     model.train()(**data, mode="loss")
     assert model.neck.counts.tolist() == [2, 2, 1, 1] + [0] * (MAX_SEQ_LEN - 4)
-    memory = model.projection(data["inputs"])
+    memory = model.projection(data["inputs"]) + sinusoids(4, WIDTH)
     torch.testing.assert_close(model.neck.queries[0], memory[:, 0].mean(0))
     torch.testing.assert_close(model.neck.queries[3], memory[0, 3])
 

@@ -11,7 +11,7 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor, nn
 
 from mmdptr.models import DPTRRecognizer
-from mmdptr.models.necks.position import sine_positions
+from mmdptr.models.position import sine_positions
 from tests.builders import MAX_SEQ_LEN, WIDTH, nrtr, nrtr_decoder, sample
 
 TEXTS = ("dog", "c4t")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mmdptr.models import FMU
 from mmdptr.models.necks.fmu import padding_mask
-from mmdptr.models.necks.position import sine_positions
+from mmdptr.models.position import sine_positions, sinusoids
 
 WIDTH = 16
 
@@ -184,6 +184,14 @@ def test_positions_of_a_larger_grid_go_on() -> None:
     small, large = sine_positions(2, 3, 32), sine_positions(5, 40, 32)
     torch.testing.assert_close(large.view(5, 40, 32)[:2, :3].flatten(0, 1), small)
     assert len(large.unique(dim=0)) == 200
+
+
+def test_positions_of_a_sequence_are_the_golden_ones() -> None:
+    s, c = math.sin, math.cos
+    expected = [[0, 0, 1, 1], [s(1), s(0.01), c(1), c(0.01)], [s(2), s(0.02), c(2), c(0.02)]]
+    torch.testing.assert_close(sinusoids(3, 4), torch.tensor(expected))
+    with pytest.raises(ValueError, match="even number of channels, found 5"):
+        sinusoids(3, 5)
 
 
 def test_positions_need_a_multiple_of_four_channels() -> None:

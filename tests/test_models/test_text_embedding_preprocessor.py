@@ -102,9 +102,3 @@ def test_slots_are_mixed_in_training_alone_and_before_filling() -> None:
         assert torch.equal(before.sort(dim=0).values, after.sort(dim=0).values)
     assert torch.equal(mixed[:, 3:4].expand(-1, 3, -1), mixed[:, 3:])
     assert torch.equal(preprocess(data)["inputs"], plain)  # the caller's memories stay
-
-
-def test_own_length_does_not_count_what_was_filled() -> None:
-    for num_slots in (None, 6):
-        done = TextEmbeddingPreprocessor(num_slots)(batch())["data_samples"]
-        assert [x.own_length for x in done] == list(LENGTHS)

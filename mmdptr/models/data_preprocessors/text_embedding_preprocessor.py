@@ -47,8 +47,7 @@ class TextEmbeddingPreprocessor(BaseDataPreprocessor):
 
         Returns:
             dict: ``inputs`` of shape (N, L, D) on the model's device, and ``data_samples`` with
-            ``memory_length`` (slots that are valid), ``own_length`` (slots that were not filled)
-            and ``valid_ratio`` set.
+            ``memory_length`` and ``valid_ratio`` set.
         """
         samples = self.cast_data(data["data_samples"])
         memories = self.cast_data(data["inputs"])
@@ -63,10 +62,9 @@ class TextEmbeddingPreprocessor(BaseDataPreprocessor):
         if self.num_slots is not None:
             rows = [_repeat_last(memory, self.num_slots) for memory in rows]
         longest = max(len(memory) for memory in rows)
-        for memory, own, sample in zip(rows, lengths, samples, strict=True):
+        for memory, sample in zip(rows, samples, strict=True):
             valid_ratio = (len(memory) - 0.5) / longest if len(memory) < longest else 1.0
-            meta = {"memory_length": len(memory), "own_length": own, "valid_ratio": valid_ratio}
-            sample.set_metainfo(meta)
+            sample.set_metainfo({"memory_length": len(memory), "valid_ratio": valid_ratio})
         return {"inputs": pad_sequence(rows, batch_first=True), "data_samples": samples}
 
 

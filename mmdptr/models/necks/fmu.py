@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from mmocr.registry import MODELS
 from torch import Tensor, nn
 
-from .position import sine_positions
+from mmdptr.models.position import sine_positions
 
 
 @MODELS.register_module()

@@ -42,7 +42,7 @@ class SlotPrior(nn.Module):
 
         Args:
             memory (Tensor): Of shape (N, L, C).
-            lengths (Tensor): Slots of a label's own, neither padded nor filled, of shape (N,).
+            lengths (Tensor): Valid slots a label, of shape (N,).
         """
         slots = min(memory.shape[1], len(self.queries))
         valid = torch.arange(slots, device=memory.device) < lengths.to(memory.device)[:, None]

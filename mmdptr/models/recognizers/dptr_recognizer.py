@@ -10,7 +10,7 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 
 from mmdptr.models.memory import argument_of, find_memory_layout
-from mmdptr.models.necks.position import sine_positions
+from mmdptr.models.position import sine_positions
 
 
 @MODELS.register_module()

@@ -1,6 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# DPTR-NRTR small enough for two CPU cores: the same classes, fewer and narrower layers, images of
-# a fixed size, 36 characters, protocol real-7k.
+# DPTR-NRTR small enough for two CPU cores: a convolutional stem, then NRTR's classes with fewer and
+# narrower layers, images of a fixed size, 36 characters, protocol real-7k.
 _base_ = ['../dptr_nrtr.py', '../_base_/real7k.py']
 
 embeddings = 'data/dptr/words'
@@ -21,7 +21,7 @@ model = dict(
     neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
 
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=128,
     num_workers=2,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(_delete_=True, **_base_.real7k_train_dataset))
@@ -35,22 +35,22 @@ val_evaluator = dict(
     dataset_prefixes=_base_.real7k_names)
 test_evaluator = val_evaluator
 
-max_iters = 2000
+max_iters = 1500
 train_cfg = dict(
-    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=1000)
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=1500)
 # Not OneCycleLR: MMEngine's gives all parameters one rate, which would undo the multiplier.
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01),
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.01),
     clip_grad=dict(max_norm=20))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, end=200, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=200, end=max_iters, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.04, end=100, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=100, end=max_iters, by_epoch=False),
 ]
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
-    checkpoint=dict(by_epoch=False, interval=1000, max_keep_ckpts=1))
+    checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1))
 
 # One cache of decoders for all mini runs: stage 1 is run once.
 pretrain_dir = 'work_dirs/dptr_pretrain_mini'
@@ -59,7 +59,8 @@ custom_hooks = [
         type='DPTRPretrainHook',
         embeddings=embeddings,
         orp_bank=orp_bank,
-        epochs=4,
+        epochs=2,
+        cfg_options={'optim_wrapper.optimizer.lr': 1.5e-3},
         pretrain_dir=pretrain_dir),
     dict(type='NonFiniteLossHook'),
 ]

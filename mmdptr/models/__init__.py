@@ -2,7 +2,7 @@
 """Models: memory layouts, the FMU, recognizers and the pre-trainer."""
 
 from .backbones import ConvStem
-from .data_preprocessors import TextEmbeddingPreprocessor
+from .data_preprocessors import TextEmbeddingPreprocessor, mix_slots
 from .losses import DPTRLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
 from .necks import FMU
@@ -18,5 +18,6 @@ __all__ = [
     "MemoryLayout",
     "TextEmbeddingPreprocessor",
     "find_memory_layout",
+    "mix_slots",
     "register_memory_layout",
 ]

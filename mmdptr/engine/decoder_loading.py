@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Taking a pre-trained decoder over into a recognizer, and making sure that it was."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,15 @@ import torch
 from mmengine.logging import print_log
 from mmocr.models.common import Dictionary
 from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizer
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 DECODER = "decoder"
 SLOT_PRIOR = "slot_prior"
 PARTS = (DECODER, SLOT_PRIOR)
+
+QUERIES = "neck.queries"
+"""str: Where a state dict keeps the slot prior, and the FMU its queries."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,36 @@ def load_decoder(
     check_dictionary(meta.get("dictionary"), recognizer.decoder.dictionary, checkpoint)
     loaded, prior = {}, None
     if DECODER in parts:
-        loaded = {
-            k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")
-        }
-        _check_tensors(loaded, recognizer.decoder.state_dict(), checkpoint)
+        loaded = pretrained_tensors(state, recognizer)
+        _check_tensors(loaded, pretrained_tensors(recognizer.state_dict(), recognizer), checkpoint)
     if SLOT_PRIOR in parts and getattr(recognizer, "neck", None) is not None:
-        prior = _checked_prior(state.get("neck.queries"), recognizer.neck.queries, checkpoint)
+        prior = _checked_prior(state.get(QUERIES), recognizer.neck.queries, checkpoint)
     # Only now is it known that everything fits.
-    if DECODER in parts:
-        recognizer.decoder.load_state_dict(loaded)
+    recognizer.load_state_dict(loaded, strict=False)
     slots = 0 if prior is None else _load_queries(recognizer.neck.queries, prior)
     coverage = Coverage(len(loaded), sum(tensor.numel() for tensor in loaded.values()), slots)
     print_log(f"Loaded from {checkpoint}: {coverage}.", "current")
     return coverage
+
+
+def pretrained_tensors(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Pick what stage 1 teaches out of a state dict: the decoder, and an encoder that it reads.
+
+    Statistics of batch normalization stay behind: those of text features are not those of images.
+
+    Args:
+        state (Mapping[str, Tensor]): State dict of a recognizer or of :class:`DPTRPretrainer`.
+        model (nn.Module): The recognizer or pre-trainer, which knows its layers.
+    """
+    layout = getattr(model, "layout", None)
+    parts = ("decoder.", "encoder.") if layout and layout.reads_encoder else ("decoder.",)
+    statistics = {
+        f"{name}.{buffer}"
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+        for buffer, _ in module.named_buffers(recurse=False)
+    }
+    return {k: v for k, v in state.items() if k.startswith(parts) and k not in statistics}
 
 
 def read_checkpoint(checkpoint: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

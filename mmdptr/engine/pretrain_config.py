@@ -11,7 +11,7 @@ from mmocr.registry import TASK_UTILS
 
 import mmdptr
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore, manifest_hash
-from mmdptr.models.memory import argument_of
+from mmdptr.models.memory import argument_of, find_memory_layout
 
 DEFAULT_CONFIG = "_base_/dptr_pretrain.py"
 
@@ -66,6 +66,8 @@ def build_pretrain_config(
         "embed_dims": store.width,
         "memory": recognizer.get("memory"),
     }
+    if find_memory_layout(decoder, recognizer.get("memory")).reads_encoder:
+        cfg.model.encoder = recognizer.get("encoder")
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         dataset = loader.dataset
         dataset.embeddings = str(store.folder)

@@ -155,26 +155,26 @@ def test_special_tokens_belong_to_the_dictionary(stage1: DPTRPretrainer, tmp_pat
 def test_tensor_that_is_missing_is_named(stage1: DPTRPretrainer, tmp_path: Path) -> None:
     key = "decoder.classifier.bias"
     path = save(stage1, tmp_path / "x.pth", lambda x: x["state_dict"].pop(key))
-    refused(path, "x.pth lacks classifier.bias; of 24 decoder tensors nothing was loaded")
+    refused(path, "x.pth lacks decoder.classifier.bias; of 24 decoder tensors nothing was loaded")
 
 
 def test_tensor_that_is_left_over_is_named(stage1: DPTRPretrainer, tmp_path: Path) -> None:
     extra = {"decoder.layer_stack.1.norm1.weight": torch.zeros(3)}
     path = save(stage1, tmp_path / "x.pth", lambda x: x["state_dict"].update(extra))
-    refused(path, r"holds, but the recognizer's decoder does not have, layer_stack.1.norm1.weight;")
+    refused(path, r"holds, but the recognizer's decoder does not have, decoder.layer_stack.1.norm1.weight;")
 
 
 def test_many_names_are_cut(stage1: DPTRPretrainer, tmp_path: Path) -> None:
     path = save(stage1, tmp_path / "x.pth", lambda x: x.update(state_dict={}))
-    refused(path, r"lacks classifier.bias, classifier.weight, .* and \d\d more;")
+    refused(path, r"lacks decoder.classifier.bias, decoder.classifier.weight, .* and \d\d more;")
     deeper = recognizer(decoder=nrtr_decoder(n_layers=2))
-    refused(save(stage1, tmp_path / "y.pth"), r"lacks layer_stack.1\..* and \d+ more;", deeper)
+    refused(save(stage1, tmp_path / "y.pth"), r"lacks decoder.layer_stack.1\..* and \d+ more;", deeper)
 
 
 def test_tensor_of_another_shape_is_named(stage1: DPTRPretrainer, tmp_path: Path) -> None:
     wider = recognizer(decoder=nrtr_decoder(d_inner=64))
     path = save(stage1, tmp_path / "x.pth")
-    message = r"shapes: layer_stack.0.mlp.w_1.bias is \(128,\) there and \(64,\) here"
+    message = r"shapes: decoder.layer_stack.0.mlp.w_1.bias is \(128,\) there and \(64,\) here"
     refused(path, message, wider)
 
 
@@ -186,7 +186,7 @@ def test_tensor_that_is_not_finite_is_named(
         return lambda content: content["state_dict"][key].view(-1)[3].fill_(value)
 
     path = save(stage1, tmp_path / "x.pth", spoil("decoder.classifier.weight"))
-    refused(path, "is not finite in classifier.weight")
+    refused(path, "is not finite in decoder.classifier.weight")
     path = save(stage1, tmp_path / "y.pth", spoil("neck.queries"))
     refused(path, "slot prior of .*y.pth, which holds one that is not finite; nothing was loaded")
     assert load_decoder(recognizer(), path, ["decoder"]).loaded

@@ -168,24 +168,38 @@ def test_fmu_before_the_encoder() -> None:
     torch.testing.assert_close(probabilities(model, features, 1.0, 0.3), expected)
 
 
-def test_encoder_meets_positions_where_nobody_else_adds_them(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("with_position", [None, True, False])
+def test_nrtrs_encoder_meets_positions(
+    with_position: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = torch.randn(1, WIDTH, 2, 5)
-    sight = {"site": "out_enc", "form": "sequence", "width": "d_model"}
-    for with_position in (True, False):
-        model = on_features(memory={**sight, "with_position": with_position})
-        given: list[Tensor] = []
-        monkeypatch.setattr(
-            model.encoder, "forward", lambda x, _, met=given: met.append(x) or x.flatten(2).mT
-        )
-        model.predict(features, [sample("dog", valid_ratio=1.0)])
-        added = (given[0] - features).flatten(2).mT
-        expected = sine_positions(2, 5, WIDTH) * with_position
-        torch.testing.assert_close(added[0], expected, rtol=0, atol=1e-6)
-        model.merge_attention(features, [sample("dog", valid_ratio=1.0)])
-        torch.testing.assert_close(given[1], given[0], rtol=0, atol=0)
-    assert torch.equal(given[0], features)
+    model = on_features(with_position=with_position)
+    given: list[Tensor] = []
+    forward = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda x, y: given.append(x) or forward(x, y))
+    model.predict(features, [sample("dog", valid_ratio=1.0)])
+    expected = sine_positions(2, 5, WIDTH) * (with_position is not False)
+    added = (given[0].transpose(2, 3) - features).flatten(2).mT  # column by column
+    torch.testing.assert_close(added[0], expected, rtol=0, atol=1e-6)
+    assert model.neck.with_position is (with_position is not False)
+    model.merge_attention(features, [sample("dog", valid_ratio=1.0)])
+    assert torch.equal(given[1], given[0])
+
+
+def test_order_of_tokens_is_nothing_to_nrtrs_encoder() -> None:
+    model, features = on_features(with_position=False), torch.randn(2, WIDTH, 3, 5)
+    expected = model.encoder(features, samples(1.0, 1.0))  # row by row
+    torch.testing.assert_close(model._encode(features, samples(1.0, 1.0)), expected)
+
+
+def test_padded_columns_of_all_rows_are_nothing_to_nrtrs_encoder() -> None:
+    """MMOCR masks the end of the flattened map, the last rows, where the map has several."""
+    model, features = on_features(), torch.randn(2, WIDTH, 3, 10)
+    features[1] = features[0]
+    features[1, :, :, 4:] = 99.0
+    alone = model._forward(features[:1, ..., :4], [sample("dog", valid_ratio=1.0)])
+    padded = probabilities(model, features, 0.4, 0.4)
+    torch.testing.assert_close(padded, alone.expand(2, -1, -1))
 
 
 def test_attention_is_a_grid_over_the_image() -> None:

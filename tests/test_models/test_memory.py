@@ -11,7 +11,7 @@ from mmdptr.models.memory import argument_of, registry
 from tests.builders import nrtr_decoder
 
 NRTR = MemoryLayout(site="out_enc", form="sequence", width="d_model", any_length=True)
-ROW = MemoryLayout(site="feat", form="row", width="in_channels", with_position=False)
+ROW = MemoryLayout(site="feat", form="row", width="in_channels", slots_per_token=2)
 
 
 class ChildDecoder(NRTRDecoder):
@@ -75,7 +75,7 @@ def test_registering_twice_is_fine_but_not_another_layout() -> None:
 def test_config_overrides_by_name_and_by_arguments() -> None:
     lonely = {"type": "LonelyDecoder"}
     assert find_memory_layout(lonely, "NRTRDecoder") == NRTR
-    row = {"site": "feat", "form": "row", "width": "in_channels", "with_position": False}
+    row = {"site": "feat", "form": "row", "width": "in_channels", "slots_per_token": 2}
     assert find_memory_layout(nrtr_decoder(), row) == ROW
     with pytest.raises(ValueError, match="No memory layout is known for LonelyDecoder"):
         find_memory_layout(nrtr_decoder(), "LonelyDecoder")
@@ -100,6 +100,34 @@ def test_width_is_the_configs_or_the_classs_default() -> None:
 def test_argument_without_value_is_named(name: str) -> None:
     with pytest.raises(ValueError, match=f"GrandchildDecoder does not set '{name}'"):
         argument_of({"type": "GrandchildDecoder"}, name)
+
+
+def test_width_may_be_that_of_a_part_and_the_first_of_several() -> None:
+    layout = MemoryLayout("feat", "row", "hybrid_decoder.dim_input")
+    fuser = {"type": "RobustScannerFuser", "in_channels": [96, 32]}
+    assert layout.width_of({**fuser, "hybrid_decoder": {"dim_input": 96}}) == 96
+    # the default of the part's class, and the default part
+    part = {"type": "SequenceAttentionDecoder"}
+    assert layout.width_of({**fuser, "hybrid_decoder": part}) == 512
+    assert layout.width_of(fuser) == 512
+    assert MemoryLayout("feat", "row", "in_channels").width_of(fuser) == 96
+
+
+def test_slots_follow_the_longest_label() -> None:
+    assert NRTR.slots_of(nrtr_decoder(max_seq_len=9)) == 9
+    assert ROW.slots_of(nrtr_decoder(max_seq_len=9)) == 18
+
+
+def test_encoder_runs_over_memory_that_stands_before_it() -> None:
+    assert ROW.reads_encoder
+    assert not NRTR.reads_encoder
+    assert not MemoryLayout("feat", "row", "d_model", holistic=True).reads_encoder
+
+
+@pytest.mark.parametrize(("form", "grid"), [("grid", None), ("row", (8, 32))])
+def test_grid_and_its_size_go_together(form: str, grid: tuple[int, int] | None) -> None:
+    with pytest.raises(ValueError, match=rf"form '{form}' has grid="):
+        MemoryLayout("out_enc", form, "in_channels", grid=grid)
 
 
 def test_tokens_are_row_by_row_and_know_their_grid() -> None:
@@ -127,3 +155,21 @@ def test_arrange_gives_each_form_under_the_decoders_argument() -> None:
     assert row["feat"].shape == (2, 3, 1, 5)
     # what one stage arranges is what the other takes apart
     torch.testing.assert_close(ROW.tokens(row["feat"], None)[0], memory, rtol=0, atol=0)
+
+
+def test_grid_is_the_row_stretched_and_the_same_in_every_row() -> None:
+    grid = MemoryLayout("out_enc", "grid", "in_channels", grid=(2, 6))
+    memory = torch.tensor([[[1.0, 10.0], [4.0, 40.0], [7.0, 70.0]]])
+    arranged = grid.arrange(memory)["out_enc"]
+    assert arranged.shape == (1, 2, 2, 6)
+    # slot centres are at columns 0.5, 2.5 and 4.5
+    row = [1.0, 1.75, 3.25, 4.75, 6.25, 7.0]
+    torch.testing.assert_close(arranged[0, 0], torch.tensor([row, row]))
+    torch.testing.assert_close(arranged[0, 1], torch.tensor([row, row]) * 10)
+
+
+def test_holistic_decoder_reads_the_first_slot_besides() -> None:
+    memory = torch.randn(2, 5, 3)
+    arranged = MemoryLayout("feat", "row", "d_model", holistic=True).arrange(memory)
+    assert torch.equal(arranged["out_enc"], memory[:, 0])
+    assert torch.equal(arranged["feat"].squeeze(2), memory.transpose(1, 2))

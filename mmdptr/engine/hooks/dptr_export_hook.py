@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmocr.registry import HOOKS
 
+from mmdptr.engine.decoder_loading import QUERIES, pretrained_tensors
 from mmdptr.models import DPTRPretrainer
 
 EXPORT = "decoder.pth"
@@ -35,11 +36,9 @@ class DPTRExportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Write the decoder."""
         model = _pretrainer(runner)
-        state = {
-            name: tensor.detach().cpu()
-            for name, tensor in model.state_dict().items()
-            if name.startswith("decoder.") or name == "neck.queries"
-        }
+        everything = model.state_dict()
+        state = {**pretrained_tensors(everything, model), QUERIES: everything[QUERIES]}
+        state = {name: tensor.detach().cpu() for name, tensor in state.items()}
         path = Path(runner.work_dir) / EXPORT
         partial = path.with_suffix(".partial")
         torch.save({"meta": {"dptr": _describe(model)}, "state_dict": state}, partial)

@@ -7,9 +7,10 @@ from typing import Any
 
 from mmocr.registry import MODELS
 from torch import Tensor
+from torch.nn import functional as F
 
 SITES = ("out_enc", "feat")
-FORMS = ("sequence", "row")
+FORMS = ("sequence", "row", "grid")
 
 
 @dataclass(frozen=True)
@@ -18,24 +19,33 @@ class MemoryLayout:
 
     Args:
         site (str): The decoder's argument that carries the memory: ``'out_enc'`` (after the
-            encoder) or ``'feat'`` (after the backbone). The FMU sits there.
-        form (str): ``'sequence'`` for (N, L, C) or ``'row'`` for (N, C, 1, L), with N samples, L
-            tokens and C channels.
-        width (str): The constructor argument of the decoder that is C.
-        with_position (bool): Whether neither backbone nor encoder knows positions, so that the
-            recognizer adds them before its encoder, and the FMU to its keys. Defaults to True.
+            encoder) or ``'feat'`` (after the backbone; an encoder then runs over the memory and is
+            pre-trained with the decoder). The FMU sits there.
+        form (str): ``'sequence'`` for (N, L, C), ``'row'`` for (N, C, 1, L) or ``'grid'`` for
+            (N, C, H, W), with N samples, L slots and C channels.
+        width (str): The constructor argument of the decoder that is C; ``'part.argument'`` for the
+            argument of a part. The first value if it is a list.
         any_length (bool): Whether the decoder is causal and trains on targets of any length, not
             only of ``max_seq_len``; stage 1 then does not compute padding. Defaults to False.
+        grid (tuple[int, int], optional): Height and width of a grid: the slots are interpolated
+            along its width and are the same in every row. Defaults to None.
+        slots_per_token (int): Slots that a token of text takes. Decoders with CTC need two, so that
+            there is room for a blank between equal characters. Defaults to 1.
+        holistic (bool): Whether the decoder reads the first slot, CLIP's pooled feature, as
+            ``out_enc`` besides the memory as ``feat``, instead of what its encoder makes of the
+            memory. Defaults to False.
 
     Raises:
-        ValueError: Unknown site or form.
+        ValueError: Unknown site or form; a grid without its size, or a size without a grid.
     """
 
     site: str
     form: str
     width: str
-    with_position: bool = True
     any_length: bool = False
+    grid: tuple[int, int] | None = None
+    slots_per_token: int = 1
+    holistic: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("site", self.site, SITES), ("form", self.form, FORMS)):
@@ -43,10 +53,25 @@ class MemoryLayout:
                 raise ValueError(
                     f"Unknown memory {name} {value!r}. Expected one of {', '.join(known)}."
                 )
+        if (self.form == "grid") != (self.grid is not None):
+            raise ValueError(
+                f"A memory of form {self.form!r} has grid={self.grid}. Give form='grid' the "
+                "grid=(height, width) that the decoder reads, other forms none."
+            )
 
     def width_of(self, decoder: dict[str, Any]) -> int:
         """Return C of a decoder's config, its class's own default included."""
-        return int(argument_of(decoder, self.width))
+        width = argument_of(decoder, self.width)
+        return int(width[0] if isinstance(width, list | tuple) else width)
+
+    def slots_of(self, decoder: dict[str, Any]) -> int:
+        """Return how many slots the FMU gives a decoder: all that its longest label can take."""
+        return int(argument_of(decoder, "max_seq_len")) * self.slots_per_token
+
+    @property
+    def reads_encoder(self) -> bool:
+        """bool: Whether an encoder runs over the memory, so that both stages must share it."""
+        return self.site == "feat" and not self.holistic
 
     def tokens(self, feat: Tensor | None, out_enc: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
         """Flatten what stands at the site to tokens.
@@ -72,25 +97,39 @@ class MemoryLayout:
         return memory, (1, memory.shape[1])
 
     def arrange(self, memory: Tensor) -> dict[str, Tensor]:
-        """Give memory (N, L, C) the decoder's form, by the decoder's argument name."""
-        if self.form == "row":
-            memory = memory.transpose(1, 2).unsqueeze(2)
-        return {self.site: memory}
+        """Give memory (N, L, C) the decoder's form, by the decoder's argument names."""
+        arranged = memory
+        if self.form != "sequence":
+            arranged = memory.transpose(1, 2).unsqueeze(2)
+        if self.grid is not None:
+            row = F.interpolate(arranged.squeeze(2), self.grid[1], mode="linear")
+            arranged = row.unsqueeze(2).repeat(1, 1, self.grid[0], 1)
+        if self.holistic:
+            return {self.site: arranged, "out_enc": memory[:, 0]}
+        return {self.site: arranged}
 
 
-def argument_of(decoder: dict[str, Any], name: str) -> Any:
+def argument_of(config: dict[str, Any], name: str) -> Any:
     """Return a constructor argument of a decoder config, or the class's default for it.
+
+    Args:
+        config (dict): The config.
+        name (str): The argument, or ``'part.argument'`` for that of a config inside it.
 
     Raises:
         ValueError: The decoder has no such argument, or it has no default and is not set.
     """
-    if name in decoder:
-        return decoder[name]
-    for cls in MODELS.get(decoder["type"]).__mro__:
+    part, _, rest = name.partition(".")
+    value = config[part] if part in config else _default_of(config["type"], part)
+    return argument_of(value, rest) if rest else value
+
+
+def _default_of(decoder: str, name: str) -> Any:
+    for cls in MODELS.get(decoder).__mro__:
         parameter = inspect.signature(cls).parameters.get(name)
         if parameter is not None and parameter.default is not inspect.Parameter.empty:
             return parameter.default
     raise ValueError(
-        f"The decoder {decoder['type']} does not set {name!r} and has no default for it. Set it in "
-        "the decoder's config, or name another argument in its memory layout."
+        f"The decoder {decoder} does not set {name!r} and has no default for it. Set it in the "
+        "decoder's config, or name another argument in its memory layout."
     )

@@ -8,10 +8,17 @@ from mmocr.registry import MODELS
 from .memory_layout import MemoryLayout
 
 _LAYOUTS: dict[str, MemoryLayout] = {
-    # NRTR's encoder adds no position, so the FMU must.
-    "NRTRDecoder": MemoryLayout(
-        site="out_enc", form="sequence", width="d_model", with_position=True, any_length=True
-    ),
+    "NRTRDecoder": MemoryLayout("out_enc", "sequence", "d_model", any_length=True),  # SATRN, too
+    "MasterDecoder": MemoryLayout("feat", "sequence", "d_model", any_length=True),
+    "ASTERDecoder": MemoryLayout("out_enc", "sequence", "in_channels"),
+    "ParallelSARDecoder": MemoryLayout("feat", "row", "d_model", any_length=True),
+    "SequentialSARDecoder": MemoryLayout("feat", "row", "d_model"),
+    "RobustScannerFuser": MemoryLayout("feat", "row", "hybrid_decoder.dim_input"),
+    # The U-Net of its attention is made for 8 x 32.
+    "ABIVisionDecoder": MemoryLayout("out_enc", "grid", "in_channels", grid=(8, 32)),
+    "ABIFuser": MemoryLayout("out_enc", "grid", "vision_decoder.in_channels", grid=(8, 32)),
+    "CRNNDecoder": MemoryLayout("feat", "row", "in_channels", slots_per_token=2),
+    "SVTRDecoder": MemoryLayout("out_enc", "row", "in_channels", slots_per_token=2),
 }
 
 

@@ -109,6 +109,11 @@ class FMU(BaseModule):
         return memory
 
 
+def valid_columns(width: int, valid_ratio: float) -> int:
+    """Columns of a map that are not padding, rounded up as MMOCR does, at least one."""
+    return min(width, max(1, math.ceil(width * valid_ratio)))
+
+
 def padding_mask(
     shape: tuple[int, int], valid_ratios: Sequence[float] | None, device: torch.device
 ) -> Tensor | None:
@@ -125,8 +130,6 @@ def padding_mask(
     if valid_ratios is None or all(ratio >= 1 for ratio in valid_ratios):
         return None
     height, width = shape
-    valid = torch.tensor(
-        [max(1, math.ceil(width * ratio)) for ratio in valid_ratios], device=device
-    )
+    valid = torch.tensor([valid_columns(width, ratio) for ratio in valid_ratios], device=device)
     columns = torch.arange(width, device=device) >= valid[:, None]
     return columns[:, None].expand(-1, height, -1).flatten(1)

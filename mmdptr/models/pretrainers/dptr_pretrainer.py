@@ -28,6 +28,9 @@ class DPTRPretrainer(BaseRecognizer):
     Args:
         decoder (dict): The recognizer's decoder config. A ``CEModuleLoss`` in it becomes
             :class:`DPTRLoss`; decoders with losses of their own keep them.
+        encoder (dict, optional): The recognizer's encoder config, where the decoder reads what it
+            makes of the memory (RobustScanner, SAR); it is trained with the decoder. Elsewhere it
+            is left out. Defaults to None.
         embed_dims (int): Width D of the text embeddings. Where the decoder reads memory of another
             width, a linear layer projects. Defaults to 512, that of ViT-B/16.
         with_position (bool): Whether to add sinusoid positions to the slots of the memory. CLIP's
@@ -45,21 +48,22 @@ class DPTRPretrainer(BaseRecognizer):
     def __init__(
         self,
         decoder: dict[str, Any],
+        encoder: dict[str, Any] | None = None,
         embed_dims: int = 512,
         with_position: bool = True,
         memory: str | dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        num_slots = argument_of(decoder, "max_seq_len")
+        layout = find_memory_layout(decoder, memory)
         data_preprocessor = data_preprocessor or {
             "type": "TextEmbeddingPreprocessor",
-            "num_slots": num_slots,
+            "num_slots": argument_of(decoder, "max_seq_len"),
             "mix_slots": True,
         }
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.layout = layout
         decoder = copy.deepcopy(decoder)  # MMOCR writes into what it is given
-        self.layout = find_memory_layout(decoder, memory)
         width = self.layout.width_of(decoder)
         if decoder.get("module_loss", {}).get("type") == "CEModuleLoss":
             loss = {"type": "DPTRLoss", "trim_targets": self.layout.any_length}
@@ -68,10 +72,14 @@ class DPTRPretrainer(BaseRecognizer):
         self.with_position = with_position
         self.projection = nn.Identity() if embed_dims == width else nn.Linear(embed_dims, width)
         self.decoder = MODELS.build(decoder)
-        self.neck = SlotPrior(num_slots, width)
+        self.encoder = MODELS.build(encoder) if encoder and layout.reads_encoder else None
+        self.neck = SlotPrior(layout.slots_of(decoder), width)
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Project text embeddings (N, L, D) to the decoder's width and number them: (N, L, C).
+        """Project text embeddings (N, L, D) to the decoder's width and number the slots.
+
+        Returns:
+            Tensor: Memory of shape (N, L * S, C), with S slots a token.
 
         Raises:
             ValueError: The embeddings have another width than ``embed_dims``.
@@ -82,7 +90,7 @@ class DPTRPretrainer(BaseRecognizer):
                 f"embed_dims={self.embed_dims}. Set model.embed_dims={inputs.shape[-1]}, or give "
                 "the store that belongs to this config."
             )
-        memory = self.projection(inputs)
+        memory = self.projection(inputs).repeat_interleave(self.layout.slots_per_token, dim=1)
         if self.with_position:
             memory = memory + sinusoids(*memory.shape[1:]).to(memory)
         return memory
@@ -92,14 +100,15 @@ class DPTRPretrainer(BaseRecognizer):
     ) -> dict[str, Tensor]:
         """Calculate the decoder's losses of text embeddings (N, L, D)."""
         memory = self.extract_feat(inputs)
-        self.neck.update(memory, torch.tensor([x.memory_length for x in data_samples]))
-        return self.decoder.loss(**self.layout.arrange(memory), data_samples=data_samples)
+        lengths = torch.tensor([x.memory_length for x in data_samples])
+        self.neck.update(memory, lengths * self.layout.slots_per_token)
+        return self.decoder.loss(**self._arrange(memory, data_samples), data_samples=data_samples)
 
     def predict(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any
     ) -> list[TextRecogDataSample]:
         """Spell the labels of text embeddings (N, L, D); results are in ``pred_text``."""
-        memory = self.layout.arrange(self.extract_feat(inputs))
+        memory = self._arrange(self.extract_feat(inputs), data_samples)
         return self.decoder.predict(**memory, data_samples=data_samples)
 
     def _forward(
@@ -108,5 +117,13 @@ class DPTRPretrainer(BaseRecognizer):
         data_samples: list[TextRecogDataSample] | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        memory = self.layout.arrange(self.extract_feat(inputs))
+        memory = self._arrange(self.extract_feat(inputs), data_samples)
         return self.decoder(**memory, data_samples=data_samples)
+
+    def _arrange(
+        self, memory: Tensor, data_samples: list[TextRecogDataSample] | None
+    ) -> dict[str, Tensor]:
+        arranged = self.layout.arrange(memory)
+        if self.encoder is not None:
+            arranged["out_enc"] = self.encoder(arranged["feat"], data_samples)
+        return arranged

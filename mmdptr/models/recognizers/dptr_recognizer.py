@@ -4,13 +4,18 @@
 from typing import Any
 
 import torch
+from mmocr.models.textrecog.encoders import NRTREncoder
 from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizer
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 
-from mmdptr.models.memory import argument_of, find_memory_layout
+from mmdptr.models.memory import find_memory_layout
+from mmdptr.models.necks.fmu import valid_columns
 from mmdptr.models.position import sine_positions
+
+KNOW_POSITIONS = ("SATRNEncoder", "ASTEREncoder", "ABIEncoder", "SVTREncoder")
+"""tuple[str, ...]: Modules whose output tells where it stands: they add positions, or count."""
 
 
 @MODELS.register_module()
@@ -27,6 +32,9 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
             decoder unless set. Defaults to None.
         memory (str or dict, optional): Memory layout, for decoders that have none registered; see
             :func:`find_memory_layout`. Defaults to None.
+        with_position (bool, optional): Whether to tell the FMU where its tokens stand: by 2-D
+            sinusoids on its keys and, before it, on the input of NRTR's encoder, which knows no
+            positions. Defaults to None: unless what stands before the FMU knows them.
         decoder (dict): Decoder config.
         **kwargs: Arguments of ``EncoderDecoderRecognizer``.
     """
@@ -35,6 +43,7 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         self,
         neck: dict[str, Any] | None = None,
         memory: str | dict[str, Any] | None = None,
+        with_position: bool | None = None,
         *,
         decoder: dict[str, Any],
         **kwargs: Any,
@@ -42,11 +51,15 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         super().__init__(decoder=decoder, **kwargs)
         if neck is not None:
             self.layout = find_memory_layout(decoder, memory)
+            if with_position is None:
+                before = "encoder" if self.layout.site == "out_enc" else "backbone"
+                with_position = type(getattr(self, before, None)).__name__ not in KNOW_POSITIONS
+            self.with_position = with_position
             self.neck = MODELS.build(
                 {
                     "embed_dims": self.layout.width_of(decoder),
-                    "num_queries": argument_of(decoder, "max_seq_len"),
-                    "with_position": self.layout.with_position,
+                    "num_queries": self.layout.slots_of(decoder),
+                    "with_position": with_position,
                     **neck,
                 }
             )
@@ -106,15 +119,21 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
     ) -> Tensor | None:
         if not self.with_encoder:
             return None
-        before_neck = self.layout.site == "out_enc"
-        if before_neck and self.layout.with_position and feat.dim() == 4:
-            # Slots are counted from the left: an encoder without positions could not count.
-            height, width = feat.shape[2:]
+        ratios = _valid_ratios(data_samples)
+        if self.layout.site != "out_enc" or not isinstance(self.encoder, NRTREncoder):
+            return self.encoder(feat, _with_ratios(data_samples, ratios))
+        height, width = feat.shape[2:]
+        if self.with_position:
+            # Slots are counted from the left: without positions this encoder could not count.
             positions = sine_positions(height, width, feat.shape[1]).to(feat)
             feat = feat + positions.T.unflatten(1, (height, width))
-        if data_samples is not None:  # MMOCR's encoders fail on samples without a valid_ratio
-            data_samples = [_with_ratio(x, x.get("valid_ratio", 1.0)) for x in data_samples]
-        return self.encoder(feat, data_samples)
+        # The order of tokens is nothing to it, so they go in column by column: what MMOCR masks is
+        # the end of the sequence, which then is the padded columns and not the last rows.
+        if ratios is not None:
+            ratios = [(valid_columns(width, r) * height - 0.5) / (width * height) for r in ratios]
+        feat = feat.transpose(2, 3).contiguous()
+        tokens = self.encoder(feat, _with_ratios(data_samples, ratios))
+        return tokens.unflatten(1, (width, height)).transpose(1, 2).flatten(1, 2)
 
     def _read(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample] | None
@@ -126,13 +145,13 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         """
         feat = self.extract_feat(inputs)
         ratios = _valid_ratios(data_samples)
-        samples = None if data_samples is None else [_with_ratio(x, 1.0) for x in data_samples]
-        if self.layout.site == "out_enc":
-            tokens, shape = self.layout.tokens(feat, self._encode(feat, data_samples))
-            return feat, self.layout.arrange(self.neck(tokens, shape, ratios))["out_enc"], samples
-        tokens, shape = self.layout.tokens(feat, None)
-        feat = self.layout.arrange(self.neck(tokens, shape, ratios))["feat"]
-        return feat, self._encode(feat, samples), samples
+        out_enc = self._encode(feat, data_samples) if self.layout.site == "out_enc" else None
+        tokens, shape = self.layout.tokens(feat, out_enc)
+        samples = _with_ratios(data_samples, [1.0] * len(tokens))
+        memory = {"feat": feat, **self.layout.arrange(self.neck(tokens, shape, ratios))}
+        if "out_enc" not in memory:
+            memory["out_enc"] = self._encode(memory["feat"], samples)
+        return memory["feat"], memory["out_enc"], samples
 
 
 def _valid_ratios(data_samples: list[TextRecogDataSample] | None) -> list[float] | None:
@@ -141,7 +160,13 @@ def _valid_ratios(data_samples: list[TextRecogDataSample] | None) -> list[float]
     return [sample.get("valid_ratio", 1.0) for sample in data_samples]
 
 
-def _with_ratio(sample: TextRecogDataSample, ratio: float) -> TextRecogDataSample:
-    copy = sample.new()
-    copy.set_metainfo({"valid_ratio": ratio})
-    return copy
+def _with_ratios(
+    data_samples: list[TextRecogDataSample] | None, ratios: list[float] | None
+) -> list[TextRecogDataSample] | None:
+    """Copies with other ratios; MMOCR's encoders fail on samples that have none."""
+    if data_samples is None or ratios is None:
+        return None
+    copies = [sample.new() for sample in data_samples]
+    for copy, ratio in zip(copies, ratios, strict=True):
+        copy.set_metainfo({"valid_ratio": ratio})
+    return copies

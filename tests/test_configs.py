@@ -13,13 +13,15 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import FUNCTIONS, init_default_scope
-from mmocr.registry import DATASETS, HOOKS, MODELS
+from mmocr.registry import DATASETS, HOOKS, MODELS, TASK_UTILS
 from PIL import Image
 
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore
 from mmdptr.engine import DPTRExportHook, load_decoder
+from mmdptr.engine.decoder_loading import pretrained_tensors
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
 from mmdptr.models import DPTRPretrainer
+from mmdptr.models.memory import argument_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -106,9 +108,38 @@ def test_recognizer_goes_through_both_stages(
 
     recognizer = MODELS.build(cfg.model)
     coverage = load_decoder(recognizer, tmp_path / "decoder.pth")
-    assert coverage.loaded == len(recognizer.decoder.state_dict())
+    names = pretrained_tensors(recognizer.state_dict(), recognizer)
+    assert coverage.loaded == len(names)
+    assert {x for x, _ in recognizer.named_parameters() if x.startswith("decoder.")} <= {*names}
+    assert any(x.startswith("encoder.") for x in names) == (pretrainer.encoder is not None)
     step(recognizer, cfg, images(cfg, photo))
     predict(recognizer, images(cfg, photo))
+
+
+@pytest.mark.parametrize("name", RECOGNIZERS)
+def test_weights_of_mmocrs_recognizer_load(name: str) -> None:
+    cfg = read(name)
+    ours = MODELS.build(cfg.model).state_dict()
+    theirs = cfg.model.to_dict()
+    theirs.pop("neck")
+    theirs = MODELS.build({**theirs, "type": "EncoderDecoderRecognizer"}).state_dict()
+    assert {key: x.shape for key, x in ours.items() if not key.startswith("neck.")} == {
+        key: x.shape for key, x in theirs.items()
+    }
+
+
+@pytest.mark.parametrize("name", STAGE_1)
+def test_stage_1_alone_is_what_the_hook_runs(name: str, text_store: Path, orp_bank: Path) -> None:
+    store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
+    alone, recognizer = read(name), read(Path(name).name.replace("dptr_pretrain_", "dptr_"))
+    hook = build_pretrain_config(recognizer.model, store, bank)
+    for key in ("decoder", "encoder"):
+        assert alone.model.get(key) == hook.model.get(key)
+    ours, theirs = alone.train_dataloader.dataset, hook.train_dataloader.dataset
+    assert ours.max_seq_len == theirs.max_seq_len
+    assert TASK_UTILS.build(ours.dictionary).dict == TASK_UTILS.build(theirs.dictionary).dict
+    for key in ("optim_wrapper", "param_scheduler", "train_cfg"):
+        assert alone[key] == hook[key]
 
 
 @pytest.mark.parametrize("name", STAGE_1)
@@ -118,7 +149,7 @@ def test_stage_1_alone_trains_and_spells(name: str, text_store: Path, orp_bank: 
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.embeddings = str(text_store)
         assert loader.dataset.dictionary
-        assert loader.dataset.max_seq_len == cfg.model.decoder.max_seq_len
+        assert loader.dataset.max_seq_len == argument_of(cfg.model.decoder, "max_seq_len")
     cfg.train_dataloader.dataset.pipeline[0].bank = str(orp_bank)
     model = MODELS.build(cfg.model)
     assert isinstance(model, DPTRPretrainer)
@@ -141,7 +172,8 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     cfg = read(name)
     lr = cfg.optim_wrapper.optimizer.lr
     paramwise = cfg.optim_wrapper.get("paramwise_cfg", {})
-    multiplier = paramwise.get("custom_keys", {}).get("decoder", {}).get("lr_mult", 1.0)
+    multipliers = {k: v["lr_mult"] for k, v in paramwise.get("custom_keys", {}).items()}
+    multiplier = multipliers.get("decoder", 1.0)
     pretrained = any(
         hook.type == "DPTRPretrainHook" and "decoder" in hook.get("load", ["decoder"])
         for hook in cfg.custom_hooks
@@ -149,13 +181,17 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     # a decoder that knows something learns slower than the rest
     assert (multiplier < 1) == pretrained
     model = MODELS.build(cfg.model)
+    if hasattr(model, "layout"):  # an encoder that was pre-trained, too
+        shared = model.layout.reads_encoder and model.with_encoder
+        assert multipliers.get("encoder", 1.0) == (multiplier if shared else 1.0)
     parts = {id(p): name.split(".")[0] for name, p in model.named_parameters()}
     rates = {
         (parts[id(p)], group["lr"])
         for group in build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
         for p in group["params"]
     }
-    assert rates == {(x, lr * (multiplier if x == "decoder" else 1)) for x in parts.values()}
+    assert {x for x, _ in rates} == {*parts.values()}
+    assert all(rate == pytest.approx(lr * multipliers.get(x, 1.0)) for x, rate in rates)
 
 
 def test_finetuning_takes_what_pre_training_writes() -> None:

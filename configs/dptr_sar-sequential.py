@@ -1,0 +1,19 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# Both stages of DPTR for SAR, sequential decoder.
+_base_ = ['mmocr::textrecog/sar/sar_resnet31_sequential-decoder_5e_st-sub_mj-sub_sa_real.py']
+custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
+
+embeddings = 'data/dptr/words'
+orp_bank = 'data/dptr/backgrounds'
+
+model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
+custom_hooks = [
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='NonFiniteLossHook'),
+]
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            'decoder': dict(lr_mult=0.1),
+            'encoder': dict(lr_mult=0.1),  # behind the FMU, pre-trained with the decoder
+        }))

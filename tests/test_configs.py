@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Every config trains a step of both stages and reads; new ones are found by themselves."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,3 +216,25 @@ def test_controls_differ_only_in_what_they_control() -> None:
         hooks = [x for x in cfg.custom_hooks if x.type == "DPTRPretrainHook"]
         ignored = {"load": None}
         assert all({**x, **ignored} == {**one.custom_hooks[0], **ignored} for x in hooks)
+
+
+def pipelines(config: Any) -> Iterator[list[dict[str, Any]]]:
+    """Every pipeline that stands somewhere in a config."""
+    if isinstance(config, dict):
+        if config.get("pipeline"):
+            yield config["pipeline"]
+        for value in config.values():
+            yield from pipelines(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from pipelines(value)
+
+
+@pytest.mark.parametrize("name", RECOGNIZERS)
+def test_training_images_need_no_further_package(name: str, photo: Path) -> None:
+    cfg = read(name)
+    found = list(pipelines(cfg.train_dataloader.to_dict()))
+    assert found
+    for pipeline in found:
+        word = {"img_path": str(photo), "instances": [{"text": "dog"}]}
+        assert Compose(pipeline)(word)["inputs"].dim() == 3

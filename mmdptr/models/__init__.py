@@ -3,6 +3,7 @@
 
 from .backbones import ConvStem
 from .data_preprocessors import TextEmbeddingPreprocessor, mix_slots
+from .decoders import StatefulSARDecoder
 from .losses import DPTRLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
 from .necks import FMU
@@ -16,6 +17,7 @@ __all__ = [
     "DPTRPretrainer",
     "DPTRRecognizer",
     "MemoryLayout",
+    "StatefulSARDecoder",
     "TextEmbeddingPreprocessor",
     "find_memory_layout",
     "mix_slots",

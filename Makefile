@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: install  ## Pre-train a decoder on words, fine-tune on rendered images, read samples
-	$(RUN) tools/make_demo_data.py $(DEMO) --train 6000
+	$(RUN) tools/make_demo_data.py $(DEMO) --train 12000
 	$(RUN) tools/extract_text_embeddings.py $(DEMO)/words.txt --out $(DEMO)/embeddings $(CLIP) \
 		--spelling characters --dictionary configs/_base_/dicts/lower_english_digits.txt
 	$(RUN) tools/extract_orp_bank.py $(DEMO)/backgrounds --out $(DEMO)/orp_bank $(CLIP)

@@ -8,7 +8,10 @@ model = dict(decoder=dict(max_seq_len=16))  # the demo's words have 12 character
 
 train_dataloader = dict(
     batch_size=64,
-    dataset=dict(data_root=data_root, ann_file='labels_train.jsonl'))
+    dataset=dict(
+        data_root=data_root,
+        ann_file='labels_train.jsonl',
+        pipeline=_base_.real7k_test_pipeline))  # the rendered images vary enough
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -22,13 +25,13 @@ val_dataloader = test_dataloader
 val_evaluator = dict(dataset_prefixes=['demo'])
 test_evaluator = val_evaluator
 
-max_iters = 1200
-train_cfg = dict(max_iters=max_iters, val_interval=600)
+max_iters = 1100
+train_cfg = dict(max_iters=max_iters, val_interval=550)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=0, begin=100, end=max_iters, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(interval=600))
+default_hooks = dict(checkpoint=dict(interval=550))
 
 custom_hooks = [
     dict(

@@ -51,22 +51,17 @@ docs: install  ## Build the documentation into docs/_build
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/sphinx-build -W -b html docs docs/_build
 
-REAL7K := dptr_nrtr nrtr nrtr_fmu nrtr_slot-prior
+STUDY ?= tools/study/controls.yaml
 
-real7k: install  ## Run the mini recipe and its controls on DATA (see docs/benchmarks.md), hours
+real7k: install  ## Run a STUDY of mini recipes on DATA (see docs/benchmarks.md), hours
 	@test -n "$(DATA)" || { echo "Give the data: make real7k DATA=folder (docs/benchmarks.md)"; exit 2; }
 	$(RUN) tools/prepare_real7k.py $(DATA)
 	$(RUN) tools/extract_text_embeddings.py $(DATA)/corpora/en_vocabulary_90k.txt \
 		--out data/dptr/words $(CLIP) --spelling characters \
 		--dictionary configs/_base_/dicts/lower_english_digits.txt
 	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(CLIP)
-	for run in $(REAL7K); do \
-		OMP_NUM_THREADS=$(THREADS) $(RUN) tools/train.py configs/mini/$${run}_mini.py --work-dir work_dirs/$${run}_mini \
-			--resume || exit; \
-	done
-	$(RUN) tools/compare_runs.py $(foreach run,$(REAL7K),$(run)=work_dirs/$(run)_mini)
-	$(RUN) tools/plot_curves.py $(foreach run,$(REAL7K),$(run)=work_dirs/$(run)_mini) \
-		--keys loss IIIT5K/recog/word_acc_ignore_case_symbol --out work_dirs/real7k.png
+	OMP_NUM_THREADS=$(THREADS) $(RUN) tools/study/run.py $(STUDY)
+	$(RUN) tools/study/table.py $(STUDY)
 
 clean-demo:  ## Delete what the demo made
 	rm -rf $(DEMO) $(DEMO_DIR)

@@ -204,20 +204,6 @@ def test_finetuning_takes_what_pre_training_writes() -> None:
     assert theirs == ours
 
 
-def test_controls_differ_only_in_what_they_control() -> None:
-    one = read("mini/dptr_nrtr_mini.py")
-    controls = {name: read(name) for name in RECOGNIZERS if name.startswith("mini/nrtr_")}
-    assert controls
-    for name, cfg in controls.items():
-        for key in ("train_dataloader", "train_cfg", "param_scheduler", "randomness"):
-            assert cfg[key] == one[key], name
-        assert cfg.optim_wrapper.optimizer == one.optim_wrapper.optimizer
-        assert cfg.model.decoder == one.model.decoder
-        hooks = [x for x in cfg.custom_hooks if x.type == "DPTRPretrainHook"]
-        ignored = {"load": None}
-        assert all({**x, **ignored} == {**one.custom_hooks[0], **ignored} for x in hooks)
-
-
 def pipelines(config: Any) -> Iterator[list[dict[str, Any]]]:
     """Every pipeline that stands somewhere in a config."""
     if isinstance(config, dict):

@@ -65,8 +65,9 @@ def test_mim_trains_one_of_our_configs_from_the_wheel(installed: Path, tmp_path:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     options = ["train_cfg.max_iters=1", "train_dataloader.num_workers=0"]
+    options += ["custom_hooks=[]"]  # without stage 1
     options += ["train_dataloader.persistent_workers=False", "train_dataloader.batch_size=1"]
-    command = ["mim", "train", "mmdptr", "nrtr_mini.py", "--work-dir", str(tmp_path / "run")]
+    command = ["mim", "train", "mmdptr", "dptr_nrtr_mini.py", "--work-dir", str(tmp_path / "run")]
     run = subprocess.run(
         [*command, "--cfg-options", *options], env=env, cwd=tmp_path, capture_output=True, text=True
     )

@@ -7,6 +7,7 @@ _base_ = [
 
 width = 256
 decoder = dict(
+    type='CachedNRTRDecoder',
     n_layers=6,
     n_head=8,
     d_embedding=width,

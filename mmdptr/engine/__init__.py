@@ -1,10 +1,12 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """What ties the stages together."""
 
+from .bf16_optim_wrapper import BF16OptimWrapper
 from .decoder_loading import Coverage, load_decoder
 from .hooks import DPTRExportHook, DPTRPretrainHook, NonFiniteLossHook
 
 __all__ = [
+    "BF16OptimWrapper",
     "Coverage",
     "DPTRExportHook",
     "DPTRPretrainHook",

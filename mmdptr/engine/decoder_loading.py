@@ -13,6 +13,8 @@ from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .dictionary_remapping import remap_classes
+
 DECODER = "decoder"
 SLOT_PRIOR = "slot_prior"
 PARTS = (DECODER, SLOT_PRIOR)
@@ -46,6 +48,7 @@ def load_decoder(
     recognizer: EncoderDecoderRecognizer,
     checkpoint: str | Path,
     parts: Collection[str] = PARTS,
+    remap_dictionary: bool = False,
 ) -> Coverage:
     """Load what stage 1 learnt into a recognizer, completely or not at all.
 
@@ -56,6 +59,9 @@ def load_decoder(
             :class:`DPTRExportHook` wrote.
         parts (Collection[str]): ``'decoder'`` for its weights, ``'slot_prior'`` to let the FMU's
             queries start at the mean pseudo memory of their slots. Defaults to both.
+        remap_dictionary (bool): Whether to match classes by character where the dictionaries
+            differ, instead of refusing the checkpoint. Characters that it lacks stay untrained.
+            Defaults to False.
 
     Returns:
         Coverage: What was loaded.
@@ -69,11 +75,18 @@ def load_decoder(
     if unknown:
         raise ValueError(f"Unknown parts {unknown}. Expected some of {', '.join(PARTS)}.")
     state, meta = read_checkpoint(checkpoint)
-    check_dictionary(meta.get("dictionary"), recognizer.decoder.dictionary, checkpoint)
+    theirs, ours = meta.get("dictionary") or [], recognizer.decoder.dictionary.dict
+    if not remap_dictionary:
+        check_dictionary(theirs, recognizer.decoder.dictionary, checkpoint)
     loaded, prior = {}, None
     if DECODER in parts:
+        expected = pretrained_tensors(recognizer.state_dict(), recognizer)
         loaded = pretrained_tensors(state, recognizer)
-        _check_tensors(loaded, pretrained_tensors(recognizer.state_dict(), recognizer), checkpoint)
+        if theirs != ours:
+            loaded = remap_classes(loaded, expected, theirs, ours)
+            new = sorted(set(ours).difference(theirs))
+            print_log(f"Classes are matched by character; untrained are {new}.", "current")
+        _check_tensors(loaded, expected, checkpoint)
     if SLOT_PRIOR in parts and getattr(recognizer, "neck", None) is not None:
         prior = _checked_prior(state.get(QUERIES), recognizer.neck.queries, checkpoint)
     # Only now is it known that everything fits.
@@ -143,7 +156,8 @@ def check_dictionary(
         )
     raise ValueError(
         f"The decoder of {checkpoint} was trained with another dictionary: {differ}. Use the same "
-        "dict_file and special tokens in both stages, or run stage 1 again."
+        "dict_file and special tokens in both stages, run stage 1 again, or match the classes by "
+        "character with remap_dictionary=True."
     )
 
 

@@ -1,9 +1,14 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Models: memory layouts, the FMU, recognizers and the pre-trainer."""
 
-from .backbones import ConvStem
+from .backbones import ConvStem, ViT
 from .data_preprocessors import TextEmbeddingPreprocessor, mix_slots
-from .decoders import StatefulSARDecoder
+from .decoders import (
+    CachedMasterDecoder,
+    CachedNRTRDecoder,
+    NRTRMapDecoder,
+    StatefulSARDecoder,
+)
 from .losses import DPTRLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
 from .necks import FMU
@@ -12,13 +17,17 @@ from .recognizers import DPTRRecognizer
 
 __all__ = [
     "FMU",
+    "CachedMasterDecoder",
+    "CachedNRTRDecoder",
     "ConvStem",
     "DPTRLoss",
     "DPTRPretrainer",
     "DPTRRecognizer",
     "MemoryLayout",
+    "NRTRMapDecoder",
     "StatefulSARDecoder",
     "TextEmbeddingPreprocessor",
+    "ViT",
     "find_memory_layout",
     "mix_slots",
     "register_memory_layout",

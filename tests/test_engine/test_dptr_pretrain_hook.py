@@ -2,6 +2,8 @@
 import itertools
 import json
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
@@ -236,6 +239,29 @@ def test_interrupted_stage_1_goes_on(store: Path, images: Path, tmp_path: Path) 
     assert Probe.epochs == [0, 1, 2]
     (decoder,) = decoders(tmp_path)
     assert decoder.parent == checkpoint.parent
+
+
+def test_of_two_trainings_one_runs_stage_1(store: Path, images: Path, tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared")
+    hook = {"embeddings": str(store), "pretrain_dir": shared}
+    train(config(tmp_path / "first", images, hook))
+    assert Probe.epochs == [0]
+    decoder = next(Path(shared).glob("*/decoder.pth"))
+    hidden = decoder.rename(decoder.with_suffix(".hidden"))
+    locked = threading.Event()
+
+    def other_training() -> None:
+        with FileLock(decoder.parent.with_suffix(".lock")):
+            locked.set()
+            time.sleep(2)
+            hidden.rename(decoder)
+
+    thread = threading.Thread(target=other_training)
+    thread.start()
+    locked.wait()
+    train(config(tmp_path / "second", images, hook))
+    thread.join()
+    assert Probe.epochs == [0]  # it has waited, and found the decoder
 
 
 def test_diverged_stage_1_leaves_no_decoder(store: Path, images: Path, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 """Stage 1 inside the training of stage 2."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from mmengine.config import Config
-from mmengine.dist import barrier
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmocr.registry import HOOKS
@@ -28,7 +31,8 @@ class DPTRPretrainHook(Hook):
     Runs ``before_train``: a runner of its own trains the recognizer's decoder on text embeddings
     (arXiv 2408.05706, stage 1) in ``<work_dir>/dptr_pretrain/<fingerprint>``, with the same
     launcher, and resumes there after an interruption. The fingerprint covers all that the decoder
-    depends on, so a decoder that is there already is taken as it is. It is then loaded into the
+    depends on, so a decoder that is there already is taken as it is, and of several trainings that
+    share the folder one runs stage 1 while the others wait. It is then loaded into the
     recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
 
     Args:
@@ -39,6 +43,8 @@ class DPTRPretrainHook(Hook):
             checkpoint of stage 1, instead of running it. Defaults to None.
         load (Sequence[str]): What to take from stage 1: ``'decoder'`` and ``'slot_prior'`` (the
             FMU's queries). Defaults to both.
+        remap_dictionary (bool): Whether to match classes by character where ``checkpoint`` was
+            trained with another dictionary. Defaults to False: it is refused.
         epochs (int, optional): Epochs of stage 1. Defaults to those of its config.
         noise_scale (float, optional): ORP's scale. Defaults to that of the config.
         config (str, optional): Config file of stage 1 without model and data. Defaults to
@@ -58,6 +64,7 @@ class DPTRPretrainHook(Hook):
         orp_bank: str | None = None,
         checkpoint: str | None = None,
         load: Sequence[str] = PARTS,
+        remap_dictionary: bool = False,
         epochs: int | None = None,
         noise_scale: float | None = None,
         config: str | None = None,
@@ -74,6 +81,7 @@ class DPTRPretrainHook(Hook):
         self.orp_bank = orp_bank
         self.checkpoint = checkpoint
         self.load = tuple(load)
+        self.remap_dictionary = remap_dictionary
         self.epochs = epochs
         self.noise_scale = noise_scale
         self.config = config
@@ -87,7 +95,7 @@ class DPTRPretrainHook(Hook):
             return
         checkpoint = self.checkpoint or self._pretrain(runner)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_decoder(model, checkpoint, self.load)
+        load_decoder(model, checkpoint, self.load, self.remap_dictionary)
 
     def _pretrain(self, runner: Runner) -> Path:
         """Run stage 1 where it has not been run, and return its decoder."""
@@ -107,13 +115,13 @@ class DPTRPretrainHook(Hook):
         key = fingerprint(cfg, store, bank)[:12]
         folder = Path(self.pretrain_dir or Path(runner.work_dir) / "dptr_pretrain") / key
         decoder = folder / EXPORT
-        if decoder.is_file():
-            runner.logger.info("Stage 1 was run before with the same settings: %s.", decoder)
-            return decoder
-        runner.logger.info("Stage 1: pre-training the decoder in %s.", folder)
-        accuracy = self._run(runner, cfg, folder)
-        barrier()  # the first process writes the decoder, all load it
-        runner.logger.info("Stage 1 is done. Words it had not seen: %s.", accuracy)
+        with _alone_in(folder):
+            if decoder.is_file():
+                runner.logger.info("Stage 1 was run before with the same settings: %s.", decoder)
+                return decoder
+            runner.logger.info("Stage 1: pre-training the decoder in %s.", folder)
+            accuracy = self._run(runner, cfg, folder)
+            runner.logger.info("Stage 1 is done. Words it had not seen: %s.", accuracy)
         return decoder
 
     @staticmethod
@@ -138,3 +146,22 @@ class DPTRPretrainHook(Hook):
             for name, history in scalars.items()
             if name.startswith("val/") and "spelling" in name
         )
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a cache folder; they wait, and find the decoder there."""
+    lock = FileLock(folder.with_suffix(".lock"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if is_main_process():
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print_log(f"Another training runs stage 1 in {folder}; waiting for it.", "current")
+            lock.acquire()
+    barrier()
+    try:
+        yield
+        barrier()  # the first process writes the decoder, all load it
+    finally:
+        lock.release()

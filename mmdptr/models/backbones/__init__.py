@@ -2,5 +2,6 @@
 """Backbones."""
 
 from .conv_stem import ConvStem
+from .vit import ViT
 
-__all__ = ["ConvStem"]
+__all__ = ["ConvStem", "ViT"]

@@ -1,6 +1,9 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Decoders."""
 
+from .cached_master_decoder import CachedMasterDecoder
+from .cached_nrtr_decoder import CachedNRTRDecoder
+from .nrtr_map_decoder import NRTRMapDecoder
 from .stateful_sar_decoder import StatefulSARDecoder
 
-__all__ = ["StatefulSARDecoder"]
+__all__ = ["CachedMasterDecoder", "CachedNRTRDecoder", "NRTRMapDecoder", "StatefulSARDecoder"]

@@ -14,7 +14,7 @@ from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.necks.fmu import valid_columns
 from mmdptr.models.position import sine_positions
 
-KNOW_POSITIONS = ("SATRNEncoder", "ASTEREncoder", "ABIEncoder", "SVTREncoder")
+KNOW_POSITIONS = ("SATRNEncoder", "ASTEREncoder", "ABIEncoder", "SVTREncoder", "ViT")
 """tuple[str, ...]: Modules whose output tells where it stands: they add positions, or count."""
 
 
@@ -53,7 +53,8 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
             self.layout = find_memory_layout(decoder, memory)
             if with_position is None:
                 before = "encoder" if self.layout.site == "out_enc" else "backbone"
-                with_position = type(getattr(self, before, None)).__name__ not in KNOW_POSITIONS
+                classes = type(getattr(self, before, None)).__mro__
+                with_position = not any(cls.__name__ in KNOW_POSITIONS for cls in classes)
             self.with_position = with_position
             self.neck = MODELS.build(
                 {

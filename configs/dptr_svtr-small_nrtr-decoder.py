@@ -1,0 +1,25 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# Both stages of DPTR for SVTR-small with an NRTR decoder of its width in place of the CTC head.
+_base_ = [
+    'mmocr::textrecog/svtr/svtr-small_20e_st_mj.py',
+    '_base_/svtr_nrtr_decoder.py',
+]
+custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
+
+embeddings = 'data/dptr/words'
+orp_bank = 'data/dptr/backgrounds'
+
+width = 192
+decoder = dict(
+    d_embedding=width,
+    d_model=width,
+    n_head=width // 32,
+    d_inner=4 * width,
+    **_base_.nrtr_decoder)
+model = dict(
+    type='DPTRRecognizer', neck=dict(type='FMU'), decoder=dict(_delete_=True, **decoder))
+custom_hooks = [
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='NonFiniteLossHook'),
+]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

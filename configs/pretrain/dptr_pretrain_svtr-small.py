@@ -1,0 +1,16 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# Stage 1 alone: SVTR-small's CTC head on text. Writes <work_dir>/decoder.pth.
+_base_ = [
+    'mmocr::textrecog/svtr/_base_svtr-tiny.py',
+    '../_base_/dptr_pretrain.py',
+]
+
+model = dict(
+    _delete_=True,
+    type='DPTRPretrainer',
+    decoder=_base_.model.decoder,
+    embed_dims=512)
+
+labels = dict(dictionary=_base_.dictionary, max_seq_len=25)
+train_dataloader = dict(dataset=labels)
+val_dataloader = dict(dataset=labels)

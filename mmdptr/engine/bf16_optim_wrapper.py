@@ -1,0 +1,28 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Mixed precision in bfloat16 on any device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmocr.registry import OPTIM_WRAPPERS
+from torch import nn
+
+
+@OPTIM_WRAPPERS.register_module()
+class BF16OptimWrapper(OptimWrapper):
+    """Runs the forward pass under bfloat16 autocast, on a CPU too.
+
+    MMEngine's ``AmpOptimWrapper`` asserts a GPU. A CPU that multiplies matrices in bfloat16 by
+    itself (AMX or AVX512-BF16) gains as much from it; one that does not is slowed down.
+    Bfloat16 has the range of float32, so that the loss needs no scaling, and weights and the
+    optimizer's state stay float32. Takes the arguments of ``OptimWrapper``.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast what is computed inside, beside what ``OptimWrapper`` does there."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+            yield

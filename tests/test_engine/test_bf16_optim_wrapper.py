@@ -1,0 +1,53 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor, nn
+
+
+class Model(BaseModel):
+    """Remembers the dtype that its layer computes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+        outputs = self.layer(inputs)
+        self.dtype = outputs.dtype
+        return {"loss": outputs.float().square().mean()}
+
+
+def train(wrapper: str, steps: int = 1, **settings: object) -> tuple[Model, list[float]]:
+    torch.manual_seed(0)
+    model = Model()
+    optimizer = {"type": "SGD", "lr": 0.1}
+    optim_wrapper = build_optim_wrapper(
+        model, {"type": wrapper, "optimizer": optimizer, **settings}
+    )
+    inputs = torch.randn(16, 8)
+    losses = [
+        model.train_step({"inputs": inputs}, optim_wrapper)["loss"].item() for _ in range(steps)
+    ]
+    return model, losses
+
+
+def test_forward_is_bfloat16_and_the_weights_are_not() -> None:
+    model, _ = train("BF16OptimWrapper")
+    assert model.dtype == torch.bfloat16
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert train("OptimWrapper")[0].dtype == torch.float32
+
+
+def test_training_is_that_of_float32_but_for_rounding() -> None:
+    half, single = (train(x, steps=20)[1] for x in ("BF16OptimWrapper", "OptimWrapper"))
+    assert half != single
+    torch.testing.assert_close(half, single, rtol=0.02, atol=1e-3)
+
+
+def test_gradients_accumulate_as_usual() -> None:
+    before = train("BF16OptimWrapper", steps=0)[0].layer.weight
+    one, _ = train("BF16OptimWrapper", steps=1, accumulative_counts=2)
+    two, _ = train("BF16OptimWrapper", steps=2, accumulative_counts=2)
+    assert torch.equal(one.layer.weight, before)
+    assert not torch.equal(two.layer.weight, before)

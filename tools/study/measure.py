@@ -1,0 +1,121 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""What a finished run has logged, as the numbers of its result."""
+
+import itertools
+import json
+import os
+import platform
+import re
+import statistics
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import mmocr
+import torch
+from mmengine.config import Config
+
+import mmdptr
+from mmdptr.visualization import read_curve
+
+METRIC = "recog/word_acc_ignore_case_symbol"
+CURVE_POINTS = 100
+PACKAGES = {"mmdptr": mmdptr, "mmocr": mmocr, "mmengine": mmengine, "torch": torch}
+STAMPED = re.compile(r"^(\S+ \S+) - mmengine - \w+ - (?:(?:Iter|Epoch)\((\w+)\))?", re.MULTILINE)
+LOADED = re.compile(r"Loaded from (.+?): \d+ decoder tensors")  # what load_decoder logs
+
+
+def measure(cfg: Config, folder: Path) -> dict[str, Any]:
+    """Return all that the logs of a work dir tell of a run, and where it was computed."""
+    values, spent = accuracies(cfg, folder), seconds_spent(folder)
+    return {
+        "versions": {
+            **{name: package.__version__ for name, package in PACKAGES.items()},
+            "python": platform.python_version(),
+        },
+        "machine": describe_machine(),
+        "accuracies": values,
+        "average": statistics.fmean(values.values()),
+        "seconds": {"train": spent["train"], "evaluation": spent["val"] + spent["test"]},
+        "stage_1": stage_1(folder),
+        "loss": thin(read_curve(folder, "loss")),
+    }
+
+
+def accuracies(cfg: Config, folder: Path) -> dict[str, float]:
+    """Return the accuracies of all test sets, or nothing before they were evaluated.
+
+    Raises:
+        ValueError: The config names no test sets.
+    """
+    names = cfg.get("val_evaluator", {}).get("dataset_prefixes", [])
+    if not names:
+        raise ValueError(
+            f"val_evaluator is {cfg.get('val_evaluator')}, expected one with dataset_prefixes. "
+            "Give the recipe a MultiDatasetsEvaluator, like configs/mini/dptr_nrtr_mini.py."
+        )
+    values = {name: last_value(folder, f"{name}/{METRIC}") for name in names}
+    found = {name: value for name, value in values.items() if value is not None}
+    return found if len(found) == len(names) else {}
+
+
+def last_value(folder: Path, key: str) -> float | None:
+    """Return the last value of a scalar in a work dir, that of tools/test.py if it was run."""
+    for file in sorted(folder.glob("*/*.json"), reverse=True):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if key in found:
+            return float(found[key])
+    curve = read_curve(folder, key)
+    return curve[-1][1] if curve else None
+
+
+def seconds_spent(folder: Path) -> Counter[str]:
+    """Sum up the times in the logs of a work dir: what passed before a line goes to its subject."""
+    spent: Counter[str] = Counter()
+    for log in folder.glob("*/*.log"):
+        lines = STAMPED.findall(log.read_text(encoding="utf-8"))
+        stamps = [(datetime.strptime(stamp, "%Y/%m/%d %H:%M:%S"), kind) for stamp, kind in lines]
+        for (before, _), (now, kind) in itertools.pairwise(stamps):
+            spent[kind] += int((now - before).total_seconds())
+    return spent
+
+
+def stage_1(folder: Path) -> dict[str, Any] | None:
+    """Measure the stage 1 whose decoder a run has loaded; None if it has not, or logs are gone."""
+    logs = "".join(log.read_text(encoding="utf-8") for log in sorted(folder.glob("*/*.log")))
+    decoders = LOADED.findall(logs)
+    place = Path(decoders[-1]).parent if decoders else folder / "no stage 1"
+    configs = sorted(place.glob("*/vis_data/config.py"))
+    times = dict(read_curve(place, "time")) if configs else {}
+    # Validation logs times as well, but no losses.
+    iterations = [times[step] for step, _ in read_curve(place, "loss")] if configs else []
+    if not iterations:
+        return None
+    cfg = Config.fromfile(configs[-1], import_custom_modules=False)
+    seconds_per_label = statistics.fmean(iterations) / cfg.train_dataloader.batch_size
+    spent = seconds_spent(place)
+    return {
+        "fingerprint": place.name,
+        "word_acc": last_value(place, "spelling/word_acc"),
+        "seconds": spent["train"] + spent["val"],
+        "seconds_per_1000_labels": round(1000 * seconds_per_label, 3),
+    }
+
+
+def thin(curve: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return points at equal distances, the last one among them."""
+    stride = -(-len(curve) // CURVE_POINTS) or 1
+    return [(step, round(value, 5)) for step, value in curve[::-stride][::-1]]
+
+
+def describe_machine() -> dict[str, Any]:
+    """Name the processor and how much of it computes: times say nothing without."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.is_file() else []
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,195 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Carry out the training runs of a study that are not done yet, and write a JSON for each.
+
+Killed and started again, it goes on from the last checkpoint. Several may work on one study at the
+same time: each run is taken by one of them. A run whose config has changed is done again.
+"""
+
+import argparse
+import fcntl
+import fnmatch
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from measure import METRIC, accuracies, measure
+from study import Run, config_hash, read_study, results_folder
+from tqdm import tqdm
+
+from mmdptr.extraction.arguments import exit_with_message
+
+TOOLS = Path(__file__).parents[1]
+TAIL = 20  # lines of the log of a failed run
+
+
+@contextmanager
+def taken(path: Path) -> Iterator[int | None]:
+    """Take a run by its lock file; give None if another runner has it.
+
+    The trainer inherits the descriptor, and the lock with it: if this process is killed outright,
+    nobody takes the run before its trainer has ended. Lock libraries do not hand theirs out.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        try:
+            yield file.fileno()
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # even if a data worker still holds the descriptor
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that is complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def recorded_hash(path: Path) -> str | None:
+    """Return the config hash in a JSON, None if there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8"))["config_sha256"] if path.is_file() else None
+
+
+def prepare(folder: Path, sha256: str) -> str:
+    """Make a work dir, or find that of the same config, and return when its run was started."""
+    state = folder / "run.json"
+    if folder.exists() and recorded_hash(state) != sha256:
+        old = folder.with_name(f"{folder.name}.{datetime.now():%Y%m%d_%H%M%S}")
+        folder.rename(old)
+        tqdm.write(
+            f"{folder.name}: begins anew, for its config has changed; see {old} for the old."
+        )
+    if not folder.exists():
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(state, {"config_sha256": sha256, "started": now})
+    return str(json.loads(state.read_text(encoding="utf-8"))["started"])
+
+
+def execute(tool: str, folder: Path, lock: int, *arguments: str) -> None:
+    """Run a tool on the config in a work dir; an exception here, such as Ctrl-C, ends it.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    log = folder / "train.log"
+    config, options = folder / "config.py", ("--work-dir", folder)
+    command: list[str | Path] = [sys.executable, TOOLS / tool, config, *arguments, *options]
+    with log.open("a") as output:
+        process = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock], check=False
+        )
+    if process.returncode:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL:])
+        raise RuntimeError(
+            f"tools/{tool} ended with {process.returncode}; the end of {log}:\n{end}"
+        )
+
+
+def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
+    """Do what is left of a run, and say how it went.
+
+    Raises:
+        RuntimeError: A tool failed, or did not log the accuracies.
+    """
+    cfg = run.load_config()
+    sha256 = config_hash(cfg)
+    if recorded_hash(result) == sha256:
+        return "done before"
+    started = prepare(folder, sha256)
+    cfg.dump(folder / "config.py")
+    execute("train.py", folder, lock, "--resume")
+    if not accuracies(cfg, folder):
+        # It was killed in the evaluation after the last step, which resuming does not repeat.
+        execute("test.py", folder, lock, (folder / "last_checkpoint").read_text())
+    if not accuracies(cfg, folder):
+        raise RuntimeError(
+            f"{folder} has not logged {METRIC} of all of {cfg.val_evaluator.dataset_prefixes}. "
+            "Give the recipe's val_evaluator and test_evaluator a WordMetric of that mode."
+        )
+    content = {
+        "name": run.name,
+        "recipe": run.recipe,
+        "variant": run.variant,
+        "seed": run.seed,
+        "config": run.config,
+        "config_sha256": sha256,
+        "started": started,
+        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+        **measure(cfg, folder),
+    }
+    write_json(result, content)
+    return f"average {100 * content['average']:.1f} %"
+
+
+def preview(run: Run, result: Path) -> str:
+    """Say what would happen to a run."""
+    if not Path(run.config).is_file():
+        return f"cannot be done: there is no {run.config}"
+    found = recorded_hash(result)
+    if found is None:
+        return "to do"
+    return "done" if found == config_hash(run.load_config()) else "to do again: its config changed"
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("study", type=Path, help="YAML file, such as tools/study/recognizers.yaml")
+    parser.add_argument("--only", nargs="+", metavar="GLOB", help="run names, such as 'sar-*'")
+    parser.add_argument("--work-dir", type=Path, help="default: work_dirs/study/<study>")
+    parser.add_argument("--results", type=Path, help="default: results/<study> beside the study")
+    parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    return parser.parse_args()
+
+
+@exit_with_message
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    work_dir = args.work_dir or Path("work_dirs/study") / args.study.stem
+    results = args.results or results_folder(args.study)
+    runs = read_study(args.study).runs
+    chosen = [x for x in runs if any(fnmatch.fnmatch(x.name, glob) for glob in args.only or ["*"])]
+    if not chosen:
+        names = ", ".join(run.name for run in runs)
+        raise ValueError(f"No run matches --only {' '.join(args.only)}; the runs are: {names}.")
+    if args.dry_run:
+        for run in chosen:
+            print(f"{run.name}: {preview(run, results / f'{run.name}.json')}")
+        return
+
+    # `kill` must not leave a trainer behind: as an exception, it ends the trainer like Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    failed = []
+    progress = tqdm(chosen, unit="run")
+    for run in progress:
+        progress.set_description(run.name)
+        with taken(work_dir / f"{run.name}.lock") as lock:
+            try:
+                outcome = (
+                    "taken by another runner"
+                    if lock is None
+                    else carry_out(run, work_dir / run.name, results / f"{run.name}.json", lock)
+                )
+            except Exception as error:  # whatever a recipe does wrong, the others go on
+                failed.append(run.name)
+                outcome = f"failed. {type(error).__name__}: {error}"
+        tqdm.write(f"{run.name}: {outcome}")
+    if failed:
+        sys.exit(f"Error: {len(failed)} of {len(chosen)} runs failed: {', '.join(failed)}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""What a study is: its YAML file, the training runs that follow from it, and their configs.
+
+Every recipe is trained in every variant with every seed. Options are MMEngine's: a dotted name and
+a value, ``null`` for None; lists are replaced as a whole, or one of their elements is reached by
+its number. Those of the study come first, then those of the variant.
+"""
+
+import copy
+import hashlib
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+REQUIRED = ("recipes", "variants")
+DEFAULTS: dict[str, Any] = {"options": {}, "seeds": [0]}
+# What MMEngine's runner reads decides the result: neither helper variables of configs, nor where
+# files are written and caches lie.
+SETTINGS = set(inspect.signature(Runner).parameters) - {"cfg", "work_dir", "resume", "launcher"}
+PLACES = ("pretrain_dir",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        recipe (str): Name of the recipe.
+        variant (str): Name of the variant.
+        seed (int): The seed.
+        config (str): Config file of the recipe.
+        options (tuple[dict]): Settings over it by dotted name, merged one after the other.
+    """
+
+    recipe: str
+    variant: str
+    seed: int
+    config: str
+    options: tuple[dict[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the run, its work dir and its result."""
+        return f"{self.recipe}-{self.variant}-seed{self.seed}"
+
+    def load_config(self) -> Config:
+        """Return the config that is trained."""
+        cfg = Config.fromfile(self.config)
+        # In turn, so that a later option may reach into what an earlier one replaced; copies,
+        # because merging takes the options apart.
+        for options in (*self.options, {"randomness.seed": self.seed}):
+            cfg.merge_from_dict(copy.deepcopy(options))
+        return cfg
+
+
+@dataclass(frozen=True)
+class Study:
+    """Recipes, variants and seeds that are compared.
+
+    Attributes:
+        recipes (dict[str, str]): Name and config file.
+        variants (dict[str, dict]): Name and options; the first is what others are compared with.
+        options (dict): Options of all runs.
+        seeds (list[int]): Every run is repeated with each of them.
+    """
+
+    recipes: dict[str, str]
+    variants: dict[str, dict[str, Any]]
+    options: dict[str, Any]
+    seeds: list[int]
+
+    def run(self, recipe: str, variant: str, seed: int) -> Run:
+        """Return one run."""
+        options = (self.options, self.variants[variant])
+        return Run(recipe, variant, seed, self.recipes[recipe], options)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs; a study that is broken off has compared some recipes rather than none."""
+        return [
+            self.run(recipe, variant, seed)
+            for seed in self.seeds
+            for recipe in self.recipes
+            for variant in self.variants
+        ]
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study from its YAML file.
+
+    Raises:
+        ValueError: It lacks recipes or variants, or has keys that a study does not have.
+    """
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    found = list(content) if isinstance(content, dict) else [type(content).__name__]
+    missing = [key for key in REQUIRED if key not in found]
+    unknown = [key for key in found if key not in (*REQUIRED, *DEFAULTS)]
+    if missing or unknown:
+        raise ValueError(
+            f"{path} must have {' and '.join(REQUIRED)}, may have {' and '.join(DEFAULTS)}, and "
+            f"nothing else; found {', '.join(map(str, found))}. See tools/study/recognizers.yaml."
+        )
+    study = Study(**{**DEFAULTS, **content})
+    # A variant without options may be written with nothing behind its colon.
+    variants = {name: options or {} for name, options in study.variants.items()}
+    return Study(study.recipes, variants, study.options or {}, study.seeds)
+
+
+def results_folder(path: str | Path) -> Path:
+    """Return where the results of a study lie unless told: beside its YAML file."""
+    return Path(path).parent / "results" / Path(path).stem
+
+
+def config_hash(cfg: Config) -> str:
+    """Return the SHA-256 of all settings that a run depends on, on any machine.
+
+    Absolute paths, such as those of dictionaries beside a config, count by their last part.
+    """
+    settings = {key: value for key, value in cfg.to_dict().items() if key in SETTINGS}
+    content = json.dumps(_portable(settings), sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _portable(v) for k, v in value.items() if k not in PLACES}
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value

@@ -8,8 +8,8 @@ real7k_train_pipeline = [
     dict(type='LoadImageFromFile', ignore_empty=True, min_size=2),
     dict(type='LoadOCRAnnotations', with_text=True),
     dict(type='Resize', scale=(128, 32)),
-    # A few thousand crops are soon known by heart; like ABINet's recipe, but milder, and fast: there
-    # are two cores for everything.
+    # A few thousand crops are soon known by heart; like ABINet's recipe, but milder, and fast, for
+    # there are two cores for everything.
     dict(
         type='TorchVisionWrapper',
         op='RandomAffine',

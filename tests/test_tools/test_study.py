@@ -424,13 +424,36 @@ def test_an_unknown_run_is_refused(call: Callable[..., str]) -> None:
         call(run, "--only", "three*")
 
 
-def test_the_study_of_recognizers_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+STUDIES = sorted((ROOT / "tools" / "study").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_variants_of_a_recipe_differ_in_the_model_and_its_loading_only(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    study = study_module.read_study(path)
+    for recipe in study.recipes:
+        configs = [study.run(recipe, variant, 0).load_config() for variant in study.variants]
+        assert len({study_module.config_hash(cfg) for cfg in configs}) == len(configs)
+        one = configs[0]
+        assert one.param_scheduler[-1].end == one.train_cfg.max_iters
+        for other in configs[1:]:
+            for key in ("train_dataloader", "val_dataloader", "train_cfg", "param_scheduler"):
+                assert one[key] == other[key]
+            assert one.model.decoder == other.model.decoder
+            assert one.optim_wrapper.type == other.optim_wrapper.type
+            assert one.optim_wrapper.optimizer == other.optim_wrapper.optimizer
+
+
+def test_the_study_of_recognizers_has_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     study = study_module.read_study("tools/study/recognizers.yaml")
-    assert len(study.runs) == 32
-    assert all(Path(config).is_file() for config in study.recipes.values())
-    scratch, dptr = (x.load_config() for x in study.runs[:2])
+    minis = {str(path) for path in Path("configs/mini").glob("dptr_*_mini.py")}
+    assert {*study.recipes.values()} == minis
+    scratch, dptr = (study.run("nrtr", x, 0).load_config() for x in ("scratch", "dptr"))
     assert scratch.model.neck is None
+    assert scratch.optim_wrapper.paramwise_cfg is None
+    assert [hook.type for hook in scratch.custom_hooks] == ["NonFiniteLossHook"]
     assert dptr.model.neck.type == "FMU"
-    assert scratch.param_scheduler == dptr.param_scheduler
-    assert scratch.param_scheduler[-1].end == scratch.train_cfg.max_iters
+    assert dptr.custom_hooks[0].type == "DPTRPretrainHook"

@@ -94,7 +94,7 @@ def stage_1(folder: Path) -> dict[str, Any] | None:
     if not iterations:
         return None
     cfg = Config.fromfile(configs[-1], import_custom_modules=False)
-    seconds_per_label = statistics.fmean(iterations) / cfg.train_dataloader.batch_size
+    seconds_per_label = statistics.median(iterations) / cfg.train_dataloader.batch_size
     spent = seconds_spent(place)
     return {
         "fingerprint": place.name,

@@ -1,13 +1,16 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Encode word corpora with CLIP's text encoder into a text-embedding store.
 
-Interrupted, it goes on with the same command and loses at most one shard's work.
+Interrupted, it goes on with the same command and loses at most one shard's work. Several
+processes, started by `torchrun --nproc_per_node N` or SLURM's `srun`, share the work; `--device
+cuda` gives each a GPU of its own.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
+from mmengine.dist import is_main_process
 
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.clip.prompt import SPELLINGS
@@ -15,6 +18,7 @@ from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
 from mmdptr.embeddings import TextEmbeddingStore
 from mmdptr.extraction import extract_text_embeddings
 from mmdptr.extraction.arguments import add_clip_arguments, exit_with_message
+from mmdptr.extraction.processes import join_processes
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,12 +81,16 @@ def main() -> None:
         max_length=args.max_length,
         letter_case=args.letter_case,
     )
-    clip = load_clip(args.model, args.pretrained, args.device, args.precision, args.seed)
+    number = join_processes()
+    device = f"cuda:{number}" if args.device == "cuda" else args.device
+    clip = load_clip(args.model, args.pretrained, device, args.precision, args.seed)
     prompt = Prompt(args.prompt, args.spelling)
     encoder = CLIPTextEncoder(clip, prompt, args.keep_padding, args.joint_space)
     report = extract_text_embeddings(
         args.corpora, args.out, encoder, label_filter, args.shard_size, args.overwrite
     )
+    if not is_main_process():
+        return
     print(report)
     size = sum(file.stat().st_size for file in Path(args.out).iterdir())
     print(

@@ -3,7 +3,6 @@
 
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,6 +16,7 @@ from .filter_report import (
     FilterReport,
     quoted,
 )
+from .seen_labels import SeenLabels
 
 # Control characters, lone surrogates, unassigned code points.
 _NOT_TEXT_CATEGORIES = {"Cc", "Cs", "Cn"}
@@ -26,29 +26,6 @@ _LETTER_CASES: dict[str, Callable[[str], str]] = {
     "upper": str.upper,
 }
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
-
-
-class SeenLabels:
-    """A set of labels that can only be asked whether it has met a label before.
-
-    It holds 56-bit digests as integers instead of the strings: 65 MB for a million labels of any
-    length, where short English words would take 95 MB, and longer or non-Latin ones more. Among
-    ten million labels the chance that even one is mistaken for another is 0.07 %.
-
-    A vocabulary that outgrows the memory needs a set on disk: it would stand here, with the same
-    :meth:`add`.
-    """
-
-    def __init__(self) -> None:
-        self._digests: set[int] = set()
-
-    def add(self, label: str) -> bool:
-        """Remember a label; return whether it is new."""
-        # Seven bytes: CPython stores an integer below 2**60 in 32 bytes, a larger one in 48.
-        digest = int.from_bytes(blake2b(label.encode(), digest_size=7).digest(), "little")
-        size = len(self._digests)
-        self._digests.add(digest)
-        return len(self._digests) > size
 
 
 class LabelFilter:

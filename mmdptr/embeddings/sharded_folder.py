@@ -3,9 +3,11 @@
 
 ``manifest.json`` names the format, what the content was computed from (``source``), and every
 shard with its size and SHA-256; it carries a hash of itself. While the folder is being written the
-manifest says ``"complete": false`` and lists the shards that are safe on disk. Every file arrives
-by an atomic rename, so a process may be killed at any moment: the same call then goes on with the
-first shard that is missing, and the finished folder has the same bytes.
+manifest says ``"complete": false``, and each shard that is safe on disk has a note beside it, which
+the finished manifest takes in: what a shard costs does not grow with their number, and several
+processes can write. Every file arrives by an atomic rename, so a process may be killed at any
+moment: the same call then goes on with the shards that are missing, and the finished folder has the
+same bytes.
 """
 
 import hashlib
@@ -23,6 +25,8 @@ Writer = TypeVar("Writer", bound="ShardedWriter")
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+SHARD = ".safetensors"
+NOTE = SHARD + ".json"
 PARTIAL = ".partial"
 
 
@@ -40,6 +44,8 @@ class ShardedWriter:
             begun with another one is refused.
         overwrite (bool): Whether to begin anew if the folder holds shards already, of whatever
             source. Files that are not part of a store stay. Defaults to False.
+        joins (bool): Whether another process, which is to finish the folder, has begun it from the
+            same source and waits for this one. Defaults to False.
 
     Raises:
         ValueError: The folder was written from another source, or holds other files.
@@ -47,9 +53,21 @@ class ShardedWriter:
     """
 
     def __init__(
-        self, folder: str | Path, kind: str, source: dict[str, Any], overwrite: bool = False
+        self,
+        folder: str | Path,
+        kind: str,
+        source: dict[str, Any],
+        overwrite: bool = False,
+        joins: bool = False,
     ) -> None:
         self.folder = Path(folder)
+        self.manifest: dict[str, Any]
+        source = json.loads(json.dumps(source))  # as it will read back: tuples become lists
+        fresh = {"kind": kind, "version": FORMAT_VERSION, "complete": False, "source": source}
+        self._lock: FileLock | None = None
+        if joins:
+            self.manifest = self._begun(fresh, overwrite=False) or fresh
+            return
         # The lock lies beside the folder: it is not part of what is written.
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         resolved = self.folder.resolve()
@@ -61,12 +79,12 @@ class ShardedWriter:
                 f"{self.folder} is being written by another process. Wait for it, or write to "
                 "another folder."
             ) from None
-        source = json.loads(json.dumps(source))  # as it will read back: tuples become lists
-        fresh = {"kind": kind, "version": FORMAT_VERSION, "complete": False, "source": source}
         try:
-            self.manifest: dict[str, Any] = self._begun(fresh, overwrite) or {**fresh, "files": {}}
+            self.manifest = self._begun(fresh, overwrite) or fresh
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self.complete:
+            if self.complete:
+                self._remove_notes()  # of a run that was killed in its last moment
+            else:
                 self._write_manifest()
         except BaseException:
             self.close()
@@ -84,13 +102,13 @@ class ShardedWriter:
                 )
             return None
         if overwrite:
-            for shard in self.folder.glob("*.safetensors*"):
-                shard.unlink()
+            for file in self.folder.glob(f"*{SHARD}*"):
+                file.unlink()
             return None
         old = read_manifest(self.folder, fresh["kind"], allow_incomplete=True)
         if old["source"] == fresh["source"]:
             return old
-        if not old["files"]:
+        if not old["complete"] and not any(self.folder.glob(f"*{NOTE}")):
             return None  # begun, but nothing is written yet
         raise ValueError(
             f"{self.folder} was written from another source; these differ: "
@@ -105,9 +123,19 @@ class ShardedWriter:
 
     def has(self, name: str) -> bool:
         """Whether the shard ``name`` is safe on disk, with the bytes that were written."""
-        entry = self.manifest["files"].get(name)
-        path = self.folder / f"{name}.safetensors"
-        return bool(entry) and path.is_file() and _sha256(path) == entry["sha256"]
+        path = self.folder / f"{name}{SHARD}"
+        try:
+            entry = json.loads((self.folder / f"{name}{NOTE}").read_text(encoding="utf-8"))
+            return path.is_file() and _sha256(path) == entry["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False  # no note, or a damaged one: the shard is written again
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return what is recorded of each shard, by name, in order."""
+        if self.complete:
+            return dict(self.manifest["files"])
+        notes = {x.name.removesuffix(NOTE): x for x in self.folder.glob(f"*{NOTE}")}
+        return {k: json.loads(x.read_text(encoding="utf-8")) for k, x in sorted(notes.items())}
 
     def add(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
         """Write one shard.
@@ -121,23 +149,25 @@ class ShardedWriter:
             OSError: The disk is full or not writable. What was written before stays good.
         """
         data = safetensors.torch.save(tensors)
-        self._write(f"{name}.safetensors", data)
-        self.manifest["files"][name] = {
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            **notes,
-        }
-        self._write_manifest()
+        self._write(f"{name}{SHARD}", data)
+        entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **notes}
+        self._write(f"{name}{NOTE}", json.dumps(entry, ensure_ascii=False).encode())
 
     def finish(self, **fields: Any) -> None:
         """Mark the folder complete and record ``fields`` about its whole content."""
-        files = dict(sorted(self.manifest["files"].items()))
+        files = self.entries()
         self.manifest = {**self.manifest, **fields, "complete": True, "files": files}
         self._write_manifest()
+        self._remove_notes()
 
     def close(self) -> None:
         """Let other processes write the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _remove_notes(self) -> None:
+        for note in self.folder.glob(f"*{NOTE}*"):
+            note.unlink()
 
     def __enter__(self: Writer) -> Writer:
         return self
@@ -210,8 +240,8 @@ def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False)
         )
     if not content["complete"] and not allow_incomplete:
         raise ValueError(
-            f"{folder} is not complete: {len(content['files'])} shards are written. Run the same "
-            f"{tool} command again, it goes on from there."
+            f"{folder} is not complete: {sum(1 for _ in Path(folder).glob(f'*{NOTE}'))} shards are "
+            f"written. Run the same {tool} command again, it goes on from there."
         )
     return content
 
@@ -260,7 +290,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _checked_path(folder: str | Path, name: str, entry: dict[str, Any]) -> Path:
-    path = Path(folder) / f"{name}.safetensors"
+    path = Path(folder) / f"{name}{SHARD}"
     if not path.is_file():
         raise DamagedStoreError(f"{path} is missing, though {MANIFEST} lists it. Copy it again.")
     if path.stat().st_size != entry["bytes"]:

@@ -22,8 +22,14 @@ POOLED = -1
 class TextEmbeddingWriter(ShardedWriter):
     """Writes a text-embedding store in shards; see :class:`ShardedWriter` for its arguments."""
 
-    def __init__(self, folder: str | Path, source: dict[str, Any], overwrite: bool = False) -> None:
-        super().__init__(folder, KIND, source, overwrite)
+    def __init__(
+        self,
+        folder: str | Path,
+        source: dict[str, Any],
+        overwrite: bool = False,
+        joins: bool = False,
+    ) -> None:
+        super().__init__(folder, KIND, source, overwrite, joins)
 
     def add_prefix(self, features: Tensor, token_ids: Tensor) -> None:
         """Write features (P, D) and ids (P,) of the prompt's prefix, which all labels share."""

@@ -81,14 +81,14 @@ def extract_orp_bank(
                     if not writer.has(name):
                         _write_shard(writer, name, shard, encoder, batch_size)
                     progress.update(len(shard))
-            entries = writer.manifest["files"].values()
+            entries = writer.entries().values()
             if not any(entry["images"] for entry in entries):
                 raise ValueError(
                     f"None of the {len(files)} files is an image that Pillow can read, e.g. "
                     f"{files[0]}. Give a folder of photographs (JPEG, PNG, ...)."
                 )
             writer.finish(num_images=sum(entry["images"] for entry in entries))
-        entries = writer.manifest["files"].values()
+        entries = writer.entries().values()
         return writer.manifest["num_images"], [n for e in entries for n in e["skipped"]]
 
 

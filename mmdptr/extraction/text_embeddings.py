@@ -1,12 +1,13 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """From word corpora to a text-embedding store."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+from mmengine.dist import barrier, broadcast_object_list, get_dist_info
 from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder
@@ -16,7 +17,11 @@ from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingWriter
 from mmdptr.embeddings.text_embedding_store import PREFIX
 
+from .label_file import LabelFile
+
 EXCEEDS_CONTEXT = "exceeds CLIP context"
+
+Item = TypeVar("Item")
 
 
 def extract_text_embeddings(
@@ -29,16 +34,21 @@ def extract_text_embeddings(
 ) -> FilterReport:
     """Encode the labels of corpora into a store; goes on where an interrupted run stopped.
 
+    Of several processes (``torchrun``, SLURM) the first reads the corpora and all share the shards;
+    the store has the same bytes however many there are. Nothing is kept in memory that grows with
+    the corpus.
+
     Args:
         corpora (Iterable[str or Path]): Files and folders that :func:`iter_corpora` reads.
-        folder (str or Path): Where the store goes.
+        folder (str or Path): Where the store goes; all processes must see it.
         encoder (CLIPTextEncoder): The encoder.
         label_filter (LabelFilter): What is kept of the corpora.
-        shard_size (int): Labels a shard; an interrupted run loses at most one. Defaults to 4096.
+        shard_size (int): Labels a shard; an interrupted run loses the shard that it was encoding.
+            Defaults to 4096.
         overwrite (bool): Whether to replace a store of another source. Defaults to False.
 
     Returns:
-        FilterReport: What was read, kept and dropped, and why.
+        FilterReport: What was read, kept and dropped, and why; of use in the first process only.
 
     Raises:
         ValueError: No label is left, the folder was written from another source, or
@@ -47,9 +57,17 @@ def extract_text_embeddings(
     """
     if shard_size < 1:
         raise ValueError(f"shard_size is {shard_size}, expected 1 or more.")
-    labels = list(label_filter(tqdm(iter_corpora(corpora), desc="Reading", unit="label")))
+    rank, _ = get_dist_info()
+    labels = LabelFile(folder, shard_size)
+    written: list[Any] = [None]
+    if rank == 0:
+        filtered = label_filter(tqdm(iter_corpora(corpora), desc="Reading", unit="label"))
+        written = [labels.write(filtered)]
+    broadcast_object_list(written)
+    number, sha256 = written[0]
     report = label_filter.report
-    if not labels:
+    if not number:
+        labels.remove()
         raise ValueError(f"No label of the corpora can be used, nothing is written.\n{report}")
     source = {
         "clip": encoder.clip.identity.to_dict(),
@@ -57,59 +75,113 @@ def extract_text_embeddings(
         "letter_case": label_filter.letter_case,
         "keep_padding": encoder.keep_padding,
         "joint_space": encoder.joint_space,
-        "num_labels": len(labels),
-        "labels_sha256": hashlib.sha256("\n".join(labels).encode()).hexdigest(),
+        "num_labels": number,
+        "labels_sha256": sha256,
         "shard_size": shard_size,
     }
-    with TextEmbeddingWriter(folder, source, overwrite) as writer:
+    # The first process begins the store, all fill it, the first one finishes it.
+    if rank:
+        barrier()
+    with TextEmbeddingWriter(folder, source, overwrite, joins=rank > 0) as writer:
+        if not rank:
+            barrier()
         if not writer.complete:
-            _write_shards(writer, labels, encoder, shard_size)
-        for entry in writer.manifest["files"].values():
-            for label in entry.get("exceeding", []):
-                report.drop(EXCEEDS_CONTEXT, label)
+            _write_shards(writer, labels, encoder, number)
+            if not rank and not writer.has(PREFIX):
+                writer.add_prefix(encoder.prefix_features(), torch.tensor(encoder.prefix_ids))
+        barrier()
+        if rank:
+            return report
+        exceeding = [x for e in writer.entries().values() for x in e.get("exceeding", [])]
+        for label in exceeding:
+            report.drop(EXCEEDS_CONTEXT, label)
         if not report.kept:
             raise ValueError(f"No label fits into CLIP's context, the store is empty.\n{report}")
         if not writer.complete:
-            exceeding = {
-                x for e in writer.manifest["files"].values() for x in e.get("exceeding", [])
-            }
-            writer.finish(**_summary([x for x in labels if x not in exceeding], report))
+            writer.finish(**_summary(labels, set(exceeding)), report=report.to_dict())
+    labels.remove()
     return report
 
 
+class _Shard(NamedTuple):
+    """A shard on its way to the encoder: labels that fit into CLIP's context, and the others."""
+
+    name: str
+    size: int
+    labels: list[str]
+    sentences: list[list[int]]
+    exceeding: list[str]
+
+
 def _write_shards(
-    writer: TextEmbeddingWriter, labels: Sequence[str], encoder: CLIPTextEncoder, size: int
+    writer: TextEmbeddingWriter, labels: LabelFile, encoder: CLIPTextEncoder, number: int
 ) -> None:
-    with tqdm(total=len(labels), desc="Encoding", unit="label", smoothing=0.1) as progress:
-        for begin in range(0, len(labels), size):
-            name = f"labels-{begin // size:05d}"
-            shard = labels[begin : begin + size]
-            if not writer.has(name):
-                sentences = [encoder.tokenize(label) for label in shard]
-                fitting = [i for i, ids in enumerate(sentences) if encoder.fits(ids)]
-                features = encoder.encode_ids([sentences[i] for i in fitting])
-                writer.add_labels(
-                    name,
-                    [shard[i] for i in fitting],
-                    features.pooled,
-                    features.tokens,
-                    features.lengths,
-                    features.prefix_lengths,
-                    features.token_ids,
-                    exceeding=[
-                        x for x, ids in zip(shard, sentences, strict=True) if not encoder.fits(ids)
-                    ],
-                )
-            progress.update(len(shard))
-    if not writer.has(PREFIX):
-        writer.add_prefix(encoder.prefix_features(), torch.tensor(encoder.prefix_ids))
+    """Encode this process's shards; the next is tokenized and the last written meanwhile."""
+    rank, world_size = get_dist_info()
+    name = f"Encoding, 1 of {world_size} processes" if world_size > 1 else "Encoding"
+    progress = tqdm(total=-(-number // world_size), desc=name, unit="label", disable=rank > 0)
+    with ThreadPoolExecutor(1) as tokenizer, ThreadPoolExecutor(1) as disk, progress:
+        write: Future[Any] = disk.submit(int)  # nothing yet
+        shards = _tokenize(writer, labels.shards(rank, world_size), encoder, progress)
+        for shard in _ahead(shards, tokenizer):
+            features = encoder.encode_ids(shard.sentences)
+            write.result()
+            write = disk.submit(
+                writer.add_labels,
+                shard.name,
+                shard.labels,
+                features.pooled,
+                features.tokens,
+                features.lengths,
+                features.prefix_lengths,
+                features.token_ids,
+                exceeding=shard.exceeding,
+            )
+            progress.update(shard.size)
+        write.result()
 
 
-def _summary(labels: Sequence[str], report: FilterReport) -> dict[str, Any]:
+def _tokenize(
+    writer: TextEmbeddingWriter,
+    shards: Iterable[tuple[int, list[str]]],
+    encoder: CLIPTextEncoder,
+    progress: tqdm,
+) -> Iterator[_Shard]:
+    """Tokenize the shards that are not written yet."""
+    for number, labels in shards:
+        name = f"labels-{number:05d}"
+        if writer.has(name):
+            progress.update(len(labels))
+            continue
+        sentences = [encoder.tokenize(label) for label in labels]
+        fitting = [i for i, ids in enumerate(sentences) if encoder.fits(ids)]
+        yield _Shard(
+            name,
+            len(labels),
+            [labels[i] for i in fitting],
+            [sentences[i] for i in fitting],
+            [x for x, ids in zip(labels, sentences, strict=True) if not encoder.fits(ids)],
+        )
+
+
+def _ahead(items: Iterator[Item], executor: Executor) -> Iterator[Item]:
+    """Yield items while the executor computes the next one."""
+    future = executor.submit(next, items, None)
+    while (item := future.result()) is not None:
+        future = executor.submit(next, items, None)
+        yield item
+
+
+def _summary(labels: Iterable[str], exceeding: set[str]) -> dict[str, Any]:
     """What a reader wants to know of a corpus without reading it."""
+    number, longest, characters = 0, 0, set[str]()
+    for label in labels:
+        if label not in exceeding:
+            number += 1
+            longest = max(longest, len(label))
+            characters.update(label)
     return {
-        "num_labels": len(labels),
-        "max_label_length": max(map(len, labels)),
-        "characters": "".join(sorted(set().union(*labels))),
-        "report": report.to_dict(),
+        "num_labels": number,
+        "max_label_length": longest,
+        "characters": "".join(sorted(characters)),
     }

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdptr.datasets.filter_report import REASONS, FilterReport
-from mmdptr.datasets.label_filter import LabelFilter, SeenLabels, dictionary_characters
+from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Small alphabets and odd characters make duplicates and faults likely.
@@ -231,24 +230,6 @@ def test_report_as_text():
     assert f"'{9:029}'" in text
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "kept         0    0.00 %" in str(FilterReport())
-
-
-def test_seen_labels_knows_each_label_once():
-    seen = SeenLabels()
-    words = [f"{i}" for i in range(20_000)]
-    assert all(seen.add(word) for word in words)
-    assert not any(seen.add(word) for word in words)
-
-
-def test_seen_labels_need_the_memory_they_promise():
-    tracemalloc.start()
-    seen = SeenLabels()
-    for index in range(100_000):
-        seen.add(f"a label of some length, number {index}")
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    # 32 bytes for the number, and a table of 2**18 entries of 16 bytes.
-    assert used < 100_000 * 32 + 2**18 * 16 + 10_000
 
 
 def test_dictionary_file(tmp_path: Path):

@@ -42,6 +42,14 @@ def write(folder: Path, overwrite: bool = False, **changes: Any) -> list[str]:
     return written
 
 
+def begin(folder: Path) -> None:
+    """Leave a folder with all shards, but not finished."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with ShardedWriter(folder, KIND, SOURCE) as writer:
+        for name, tensors in SHARDS.items():
+            writer.add(name, tensors, note=f"of {name}")
+
+
 def json_of(content: bytes) -> Any:
     try:
         return json.loads(content)
@@ -155,10 +163,11 @@ def test_full_disk_keeps_what_was_written(folder, tmp_path, monkeypatch, number)
         write(other)
     assert e.value.errno == errno.ENOSPC
     assert not list(other.glob("*.partial"))
-    manifest = read_manifest(other, KIND, allow_incomplete=True)
-    assert len(manifest["files"]) == (number - 1) // 2
-    verify(other, manifest)
     monkeypatch.undo()
+    with ShardedWriter(other, KIND, SOURCE) as writer:
+        entries = writer.entries()
+    assert len(entries) == (number - 1) // 2
+    verify(other, {"kind": KIND, "files": entries})
     assert write(other) == list(SHARDS)[(number - 1) // 2 :]
     assert read_bytes(other) == read_bytes(folder)
 
@@ -174,6 +183,49 @@ def test_atomic_write_keeps_the_old_content(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="broken"):
         write_atomically(path, b"new")
     assert read_bytes(tmp_path) == {"file": b"old"}
+
+
+def test_killed_before_the_last_notes_are_removed_it_is_finished(folder, tmp_path, monkeypatch):
+    other = tmp_path / "killed"
+    unlink = Path.unlink
+
+    def die(path: Path, **settings: Any) -> None:
+        if path.name == "part-1.safetensors.json":
+            raise Killed
+        unlink(path, **settings)
+
+    monkeypatch.setattr(Path, "unlink", die)
+    with pytest.raises(Killed):
+        write(other)
+    monkeypatch.undo()
+    verify(other, read_manifest(other, KIND))
+    assert len(read_bytes(other)) > len(read_bytes(folder))
+    assert write(other) == []
+    assert read_bytes(other) == read_bytes(folder)
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b"{}", b"\xff", None])
+def test_shard_without_a_good_note_is_written_again(folder, tmp_path, note):
+    other = tmp_path / "other"
+    begin(other)
+    path = other / "part-1.safetensors.json"
+    path.unlink() if note is None else path.write_bytes(note)
+    assert write(other) == ["part-1"]
+    assert read_bytes(other) == read_bytes(folder)
+
+
+def test_several_processes_fill_one_folder(folder, tmp_path):
+    other = tmp_path / "shared"
+    with ShardedWriter(other, KIND, SOURCE) as first:
+        with ShardedWriter(other, KIND, SOURCE, joins=True) as second:
+            for i, (name, tensors) in enumerate(SHARDS.items()):
+                (first, second)[i % 2].add(name, tensors, note=f"of {name}")
+        first.finish(total=9)
+    assert read_bytes(other) == read_bytes(folder)
+    with ShardedWriter(other, KIND, SOURCE, joins=True) as third:
+        assert third.complete
+    with pytest.raises(ValueError, match="written from another source"):
+        ShardedWriter(other, KIND, {**SOURCE, "size": 4}, joins=True)
 
 
 def test_second_writer_is_refused(tmp_path):
@@ -204,7 +256,8 @@ def test_current_folder_can_be_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_other_source_is_refused_by_what_differs(folder, complete):
-    rewrite_manifest(folder, complete=complete)
+    if not complete:
+        begin(folder)
     before = read_bytes(folder)
     message = (
         r"these differ: clip\.model is 'tiny' there and 'big' now; "
@@ -284,10 +337,10 @@ def test_other_version_is_refused(folder):
 
 
 def test_incomplete_is_refused(folder):
-    rewrite_manifest(folder, complete=False)
+    begin(folder)
     with pytest.raises(ValueError, match=r"not complete: 3 shards.*goes on from there"):
         read_manifest(folder, KIND)
-    assert read_manifest(folder, KIND, allow_incomplete=True)["total"] == 9
+    assert read_manifest(folder, KIND, allow_incomplete=True)["complete"] is False
 
 
 @pytest.mark.parametrize(

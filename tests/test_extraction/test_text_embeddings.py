@@ -293,3 +293,30 @@ def test_sigkill_then_the_same_command_gives_the_same_bytes(tmp_path):
     assert result.returncode == 0, result.stderr
     assert read_bytes(tmp_path / "killed") == read_bytes(tmp_path / "whole")
     assert len(TextEmbeddingStore(tmp_path / "killed")) == 200
+
+
+def run_tool(folder: str, cwd: Path, processes: int = 0) -> subprocess.CompletedProcess:
+    tool = [str(TOOLS / "extract_text_embeddings.py"), "words.txt", "--out", folder]
+    tool += ["--model", "mmdptr-tiny", "--pretrained", "random"]
+    tool += ["--shard-size", "7", "--threads", "1"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", *(launcher if processes else []), *tool],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def test_several_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
+    words = [f"{i:o}" for i in range(60)]
+    (tmp_path / "words.txt").write_text("\n".join([*words, "7" * 80, *words, "6" * 90]))
+    # the labels that are too long are dropped by the filter, so nothing differs there
+    for folder, processes in (("one", 0), ("three", 3)):
+        result = run_tool(folder, tmp_path, processes)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("kB a label") == 1
+    assert read_bytes(tmp_path / "three") == read_bytes(tmp_path / "one")
+    assert len(read_bytes(tmp_path / "one")) == 9 + 2

@@ -12,7 +12,7 @@ from mmocr.models.common import Dictionary
 from mmocr.registry import DATASETS, TASK_UTILS
 from torch.utils.data import Dataset
 
-from mmdptr.embeddings import TextEmbeddingStore
+from .text_embeddings import open_text_embeddings
 
 SPLITS = ("train", "val", "all")
 
@@ -27,7 +27,8 @@ class TextEmbeddingDataset(Dataset):
     the same one). The pipeline makes model inputs of it.
 
     Args:
-        embeddings (str): Folder of the store.
+        embeddings (str or dict): Folder of the store, or the arguments of a
+            :class:`LiveTextEmbeddings`, which computes what a store would hold.
         pipeline (Sequence[dict]): Transforms. Defaults to ().
         split (str): ``'train'``, ``'val'`` or ``'all'``. Whether a label is held out depends on a
             hash of the label alone, so that it is the same in every store. Defaults to ``'train'``.
@@ -51,7 +52,7 @@ class TextEmbeddingDataset(Dataset):
 
     def __init__(
         self,
-        embeddings: str,
+        embeddings: str | dict[str, Any],
         pipeline: Sequence[dict[str, Any]] = (),
         split: str = "train",
         holdout: float = 0.01,
@@ -66,7 +67,7 @@ class TextEmbeddingDataset(Dataset):
             raise ValueError(f"Unknown split {split!r}. Expected one of {', '.join(SPLITS)}.")
         if on_invalid not in ("error", "drop"):
             raise ValueError(f"on_invalid is 'error' or 'drop', found {on_invalid!r}.")
-        self.store = TextEmbeddingStore(embeddings, verify_checksums)
+        self.store = open_text_embeddings(embeddings, verify_checksums)
         self.with_prefix = self.store.keeps_padding if with_prefix is None else with_prefix
         self.pipeline = Compose(pipeline)
         if isinstance(dictionary, dict):
@@ -80,7 +81,8 @@ class TextEmbeddingDataset(Dataset):
             if drop:
                 keep = np.array([_is_valid(x, dictionary, max_seq_len) for x in labels])
                 print_log(
-                    f"{embeddings}: {(~keep).sum()} labels do not fit the decoder.", "current"
+                    f"{self.store.folder}: {(~keep).sum()} labels do not fit the decoder.",
+                    "current",
                 )
             if split != "all":
                 held_out = [zlib.crc32(x.encode()) < holdout * 2**32 for x in labels]
@@ -90,8 +92,8 @@ class TextEmbeddingDataset(Dataset):
             self.indices = self.indices[:: -(-len(self.indices) // max_samples)]
         if not len(self.indices):
             raise ValueError(
-                f"{embeddings} has {len(self.store)} labels, but none for split={split!r} with "
-                f"holdout={holdout}. Use a larger corpus, or change holdout."
+                f"{self.store.folder} has {len(self.store)} labels, but none for split={split!r} "
+                f"with holdout={holdout}. Use a larger corpus, or change holdout."
             )
 
     @property
@@ -126,16 +128,25 @@ class TextEmbeddingDataset(Dataset):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = int(self.indices[index])
-        return self.pipeline(
-            {
-                "embedding": self.store.memory(row, self.with_prefix),
-                "token_ids": self.store.token_ids(row, self.with_prefix),
-                "text": self.store.label(row),
-                "clip": self.store.manifest["source"]["clip"]["weights_sha256"],
-                "sample_idx": row,
-            }
-        )
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Return several samples; PyTorch's loader asks for the whole batch like this."""
+        rows = self.indices[indices].tolist()
+        clip = self.store.manifest["source"]["clip"]["weights_sha256"]
+        memories = self.store.memories(rows, self.with_prefix)
+        return [
+            self.pipeline(
+                {
+                    "embedding": memory,
+                    "token_ids": token_ids,
+                    "text": self.store.label(row),
+                    "clip": clip,
+                    "sample_idx": row,
+                }
+            )
+            for row, (memory, token_ids) in zip(rows, memories, strict=True)
+        ]
 
 
 def _room(dictionary: Dictionary | None, max_seq_len: int | None) -> float:

@@ -33,7 +33,7 @@ class TextEmbeddingWriter(ShardedWriter):
 
     def add_prefix(self, features: Tensor, token_ids: Tensor) -> None:
         """Write features (P, D) and ids (P,) of the prompt's prefix, which all labels share."""
-        self.add(PREFIX, {"features": _to_half(features), "token_ids": token_ids.to(torch.int32)})
+        self.add(PREFIX, {"features": to_half(features), "token_ids": token_ids.to(torch.int32)})
 
     def add_labels(
         self,
@@ -71,7 +71,7 @@ class TextEmbeddingWriter(ShardedWriter):
         rows = torch.empty(len(labels) + len(tokens), tokens.shape[1], dtype=torch.float16)
         is_token = torch.ones(len(rows), dtype=torch.bool)
         is_token[heads] = False
-        rows[heads], rows[is_token] = _to_half(pooled), _to_half(tokens)
+        rows[heads], rows[is_token] = to_half(pooled), to_half(tokens)
         ids = torch.full((len(rows),), POOLED, dtype=torch.int32)
         ids[is_token] = token_ids.to(torch.int32)
         text = np.frombuffer("\n".join(labels).encode(), dtype=np.uint8)
@@ -133,6 +133,11 @@ class TextEmbeddingStore(ShardedReader):
         return len(self.lengths)
 
     @property
+    def config(self) -> str:
+        """str: What a dataset opens it by again."""
+        return str(self.folder)
+
+    @property
     def width(self) -> int:
         """int: Width D of the features."""
         return self.prefix.shape[1]
@@ -168,6 +173,12 @@ class TextEmbeddingStore(ShardedReader):
         """Return the token ids of :meth:`memory`'s slots, ``POOLED`` first: int32 of shape (L,)."""
         return self._rows(self._token_ids, self._prefix_ids, index, with_prefix)
 
+    def memories(
+        self, indices: Sequence[int], with_prefix: bool = False
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return :meth:`memory` and :meth:`token_ids` of several labels."""
+        return [(self.memory(i, with_prefix), self.token_ids(i, with_prefix)) for i in indices]
+
     def _rows(
         self, shards: Sequence[Tensor], prefix: Tensor, index: int, with_prefix: bool
     ) -> Tensor:
@@ -179,7 +190,12 @@ class TextEmbeddingStore(ShardedReader):
         return torch.cat([rows[:1], prefix[: int(self.prefix_lengths[index])], rows[1:]])
 
 
-def _to_half(features: Tensor) -> Tensor:
+def to_half(features: Tensor) -> Tensor:
+    """Convert features to float16 on the CPU.
+
+    Raises:
+        ValueError: A value is not finite there.
+    """
     half = features.to(device="cpu", dtype=torch.float16)
     if not torch.isfinite(half).all():
         raise ValueError(

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmocr.registry import TASK_UTILS
 
 import mmdptr
-from mmdptr.embeddings import ORPBank, TextEmbeddingStore, manifest_hash
+from mmdptr.datasets.text_embeddings import TextEmbeddings
+from mmdptr.embeddings import ORPBank, manifest_hash
 from mmdptr.models.memory import argument_of, find_memory_layout
 
 DEFAULT_CONFIG = "_base_/dptr_pretrain.py"
@@ -34,7 +35,7 @@ def config_folder() -> Path:
 
 def build_pretrain_config(
     recognizer: dict[str, Any],
-    store: TextEmbeddingStore,
+    store: TextEmbeddings,
     bank: ORPBank | None,
     config: str | None = None,
     cfg_options: dict[str, Any] | None = None,
@@ -45,7 +46,7 @@ def build_pretrain_config(
 
     Args:
         recognizer (dict): The recognizer's model config.
-        store (TextEmbeddingStore): The labels and their embeddings.
+        store (TextEmbeddings): The labels and their embeddings.
         bank (ORPBank, optional): The noise; None trains without ORP.
         config (str, optional): File with the schedule, the data loaders and hooks of stage 1.
             Defaults to ``configs/_base_/dptr_pretrain.py``.
@@ -70,7 +71,9 @@ def build_pretrain_config(
         cfg.model.encoder = recognizer.get("encoder")
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         dataset = loader.dataset
-        dataset.embeddings = str(store.folder)
+        dataset.embeddings = store.config
+        if isinstance(store.config, dict):  # CLIP computes in this process
+            loader.update(num_workers=0, persistent_workers=False)
         dataset.verify_checksums = False  # the caller has
         dataset.dictionary = decoder["dictionary"]
         dataset.max_seq_len = argument_of(decoder, "max_seq_len")
@@ -105,7 +108,7 @@ def _set_epochs(cfg: Config, epochs: int) -> None:
     cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get("begin", 0) < epochs]
 
 
-def fingerprint(cfg: Config, store: TextEmbeddingStore, bank: ORPBank | None) -> str:
+def fingerprint(cfg: Config, store: TextEmbeddings, bank: ORPBank | None) -> str:
     """Return a hash of all that a pre-trained decoder depends on.
 
     Paths do not count but what lies there: the content of the store, the bank and the dictionary.

@@ -69,16 +69,8 @@ def extract_text_embeddings(
     if not number:
         labels.remove()
         raise ValueError(f"No label of the corpora can be used, nothing is written.\n{report}")
-    source = {
-        "clip": encoder.clip.identity.to_dict(),
-        "prompt": encoder.prompt.to_dict(),
-        "letter_case": label_filter.letter_case,
-        "keep_padding": encoder.keep_padding,
-        "joint_space": encoder.joint_space,
-        "num_labels": number,
-        "labels_sha256": sha256,
-        "shard_size": shard_size,
-    }
+    source = describe_source(encoder, label_filter, number, sha256)
+    source["shard_size"] = shard_size
     # The first process begins the store, all fill it, the first one finishes it.
     if rank:
         barrier()
@@ -101,6 +93,21 @@ def extract_text_embeddings(
             writer.finish(**_summary(labels, set(exceeding)), report=report.to_dict())
     labels.remove()
     return report
+
+
+def describe_source(
+    encoder: CLIPTextEncoder, label_filter: LabelFilter, number: int, sha256: str
+) -> dict[str, Any]:
+    """Return all that the embeddings of labels, given by number and hash, depend on."""
+    return {
+        "clip": encoder.clip.identity.to_dict(),
+        "prompt": encoder.prompt.to_dict(),
+        "letter_case": label_filter.letter_case,
+        "keep_padding": encoder.keep_padding,
+        "joint_space": encoder.joint_space,
+        "num_labels": number,
+        "labels_sha256": sha256,
+    }
 
 
 class _Shard(NamedTuple):

@@ -23,7 +23,7 @@ from PIL import Image
 
 import mmdptr
 from mmdptr.engine import DPTRPretrainHook
-from tests.builders import WIDTH, nrtr, nrtr_decoder, words, write_bank, write_store
+from tests.builders import DICT_FILE, WIDTH, nrtr, nrtr_decoder, words, write_bank, write_store
 
 STAGE_1 = {
     "train_dataloader": {"batch_size": 16, "num_workers": 0, "persistent_workers": False},
@@ -239,6 +239,22 @@ def test_interrupted_stage_1_goes_on(store: Path, images: Path, tmp_path: Path) 
     assert Probe.epochs == [0, 1, 2]
     (decoder,) = decoders(tmp_path)
     assert decoder.parent == checkpoint.parent
+
+
+def test_stage_1_does_without_a_store(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("\n".join(words(60)))
+    embeddings = {
+        "corpora": [str(tmp_path / "words.txt")],
+        "clip": {"model": "mmdptr-tiny", "pretrained": "random"},
+        "dict_file": str(DICT_FILE),
+        "label_filter": {"max_length": 10},
+    }
+    _, state = train(config(tmp_path, images, {"embeddings": embeddings}))
+    assert Probe.epochs == [0]
+    (path,) = decoders(tmp_path)
+    saved = torch.load(path, weights_only=True)
+    assert saved["meta"]["dptr"]["embed_dims"] == 256
+    assert not any("clip" in key for key in (*state, *saved["state_dict"]))
 
 
 def test_of_two_trainings_one_runs_stage_1(store: Path, images: Path, tmp_path: Path) -> None:

@@ -168,9 +168,9 @@ def test_fmu_before_the_encoder() -> None:
     torch.testing.assert_close(probabilities(model, features, 1.0, 0.3), expected)
 
 
-@pytest.mark.parametrize("with_position", [None, True, False])
+@pytest.mark.parametrize("with_position", [True, False])
 def test_nrtrs_encoder_meets_positions(
-    with_position: bool | None, monkeypatch: pytest.MonkeyPatch
+    with_position: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = torch.randn(1, WIDTH, 2, 5)
     model = on_features(with_position=with_position)
@@ -178,10 +178,10 @@ def test_nrtrs_encoder_meets_positions(
     forward = model.encoder.forward
     monkeypatch.setattr(model.encoder, "forward", lambda x, y: given.append(x) or forward(x, y))
     model.predict(features, [sample("dog", valid_ratio=1.0)])
-    expected = sine_positions(2, 5, WIDTH) * (with_position is not False)
+    expected = sine_positions(2, 5, WIDTH) * with_position
     added = (given[0].transpose(2, 3) - features).flatten(2).mT  # column by column
     torch.testing.assert_close(added[0], expected, rtol=0, atol=1e-6)
-    assert model.neck.with_position is (with_position is not False)
+    assert model.neck.with_position is with_position
     model.merge_attention(features, [sample("dog", valid_ratio=1.0)])
     assert torch.equal(given[1], given[0])
 

@@ -16,7 +16,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmocr.registry import HOOKS
 
-from mmdptr.embeddings import ORPBank, TextEmbeddingStore
+from mmdptr.datasets.text_embeddings import open_text_embeddings
+from mmdptr.embeddings import ORPBank
 from mmdptr.engine.decoder_loading import PARTS, load_decoder
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
@@ -36,8 +37,9 @@ class DPTRPretrainHook(Hook):
     recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
 
     Args:
-        embeddings (str, optional): Folder of the text-embedding store. Either this or
-            ``checkpoint`` is needed.
+        embeddings (str or dict, optional): Folder of the text-embedding store, or the arguments of
+            a :class:`LiveTextEmbeddings`, which does without one. Either this or ``checkpoint`` is
+            needed.
         orp_bank (str, optional): Folder of the ORP bank. Defaults to None: no perturbation.
         checkpoint (str, optional): A decoder that was pre-trained apart, ``decoder.pth`` or a
             checkpoint of stage 1, instead of running it. Defaults to None.
@@ -60,7 +62,7 @@ class DPTRPretrainHook(Hook):
 
     def __init__(
         self,
-        embeddings: str | None = None,
+        embeddings: str | dict[str, Any] | None = None,
         orp_bank: str | None = None,
         checkpoint: str | None = None,
         load: Sequence[str] = PARTS,
@@ -100,7 +102,7 @@ class DPTRPretrainHook(Hook):
     def _pretrain(self, runner: Runner) -> Path:
         """Run stage 1 where it has not been run, and return its decoder."""
         assert self.embeddings is not None
-        store = TextEmbeddingStore(self.embeddings)
+        store = open_text_embeddings(self.embeddings)
         bank = ORPBank(self.orp_bank) if self.orp_bank else None
         cfg = build_pretrain_config(
             runner.cfg.model,

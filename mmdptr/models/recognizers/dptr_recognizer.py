@@ -14,9 +14,6 @@ from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.necks.fmu import valid_columns
 from mmdptr.models.position import sine_positions
 
-KNOW_POSITIONS = ("SATRNEncoder", "ASTEREncoder", "ABIEncoder", "SVTREncoder", "ViT")
-"""tuple[str, ...]: Modules whose output tells where it stands: they add positions, or count."""
-
 
 @MODELS.register_module()
 class DPTRRecognizer(EncoderDecoderRecognizer):
@@ -32,9 +29,10 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
             decoder unless set. Defaults to None.
         memory (str or dict, optional): Memory layout, for decoders that have none registered; see
             :func:`find_memory_layout`. Defaults to None.
-        with_position (bool, optional): Whether to tell the FMU where its tokens stand: by 2-D
-            sinusoids on its keys and, before it, on the input of NRTR's encoder, which knows no
-            positions. Defaults to None: unless what stands before the FMU knows them.
+        with_position (bool): Whether to tell the FMU where its tokens stand: by 2-D sinusoids on
+            its keys and, before it, on the input of NRTR's encoder, which knows no positions.
+            Other encoders know them, but what they give tells little of them while they are still
+            untrained, and that is when the FMU's queries find their places. Defaults to True.
         decoder (dict): Decoder config.
         **kwargs: Arguments of ``EncoderDecoderRecognizer``.
     """
@@ -43,7 +41,7 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         self,
         neck: dict[str, Any] | None = None,
         memory: str | dict[str, Any] | None = None,
-        with_position: bool | None = None,
+        with_position: bool = True,
         *,
         decoder: dict[str, Any],
         **kwargs: Any,
@@ -51,10 +49,6 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         super().__init__(decoder=decoder, **kwargs)
         if neck is not None:
             self.layout = find_memory_layout(decoder, memory)
-            if with_position is None:
-                before = "encoder" if self.layout.site == "out_enc" else "backbone"
-                classes = type(getattr(self, before, None)).__mro__
-                with_position = not any(cls.__name__ in KNOW_POSITIONS for cls in classes)
             self.with_position = with_position
             self.neck = MODELS.build(
                 {

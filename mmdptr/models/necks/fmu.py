@@ -22,8 +22,8 @@ class FMU(BaseModule):
     residual. Its output replaces the memory that the decoder reads, so that the decoder meets as
     many slots, in the order of reading, as the text embeddings had that it was pre-trained on.
 
-    Two things are ours: padded columns are masked, and positions are added to the keys (a set of
-    tokens without positions has no reading order, and an untrained encoder shows little of its own).
+    Two things are ours: padded columns are masked, and positions are added to the keys (tokens
+    without positions have no reading order, and an untrained encoder shows little of its own).
 
     Args:
         embed_dims (int): Channels C of the memory. :class:`DPTRRecognizer` fills it in from the

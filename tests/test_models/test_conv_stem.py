@@ -3,6 +3,8 @@ import pytest
 import torch
 from mmocr.registry import MODELS
 
+from mmdptr.models.position import sine_positions
+
 
 def test_default_makes_one_row_of_quarter_columns() -> None:
     stem = MODELS.build({"type": "ConvStem"})
@@ -25,6 +27,17 @@ def test_a_feature_sees_its_neighbourhood_only() -> None:
     difference = (stem(image) - stem(changed)).abs().amax(dim=(0, 1, 2))
     assert difference[0] > 0
     assert not difference[10:].any()
+
+
+def test_positions_are_added_to_what_comes_out() -> None:
+    plain, seeing = (
+        MODELS.build({"type": "ConvStem", "strides": [(2, 2)] * 5, "with_position": x}).eval()
+        for x in (False, True)
+    )
+    seeing.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 64, 128)
+    added = (seeing(images) - plain(images)).flatten(2).mT
+    torch.testing.assert_close(added, sine_positions(2, 4, 128).expand(2, -1, -1))
 
 
 def test_strides_must_match_channels() -> None:

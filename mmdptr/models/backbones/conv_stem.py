@@ -9,6 +9,8 @@ from mmengine.model import BaseModule
 from mmocr.registry import MODELS
 from torch import Tensor, nn
 
+from mmdptr.models.position import sine_positions
+
 
 @MODELS.register_module()
 class ConvStem(BaseModule):
@@ -24,6 +26,8 @@ class ConvStem(BaseModule):
         strides (Sequence[tuple[int, int]]): Stride (rows, columns) a stage. The default makes one
             row of W / 4 columns of an image 32 pixels high.
         in_channels (int): Channels of the image. Defaults to 3.
+        with_position (bool): Whether to add 2-D sinusoid positions to the features, for encoders
+            and decoders that have none of their own. Defaults to False.
         init_cfg (dict or list[dict], optional): Initialization config. Defaults to Kaiming.
 
     Raises:
@@ -35,6 +39,7 @@ class ConvStem(BaseModule):
         channels: Sequence[int] = (16, 32, 64, 128, 128),
         strides: Sequence[tuple[int, int]] = ((2, 2), (2, 2), (2, 1), (2, 1), (2, 1)),
         in_channels: int = 3,
+        with_position: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg or {"type": "Kaiming", "layer": "Conv2d"})
@@ -43,6 +48,7 @@ class ConvStem(BaseModule):
                 f"ConvStem: {len(channels)} channels and {len(strides)} strides; give one of each "
                 "for every stage."
             )
+        self.with_position = with_position
         inputs = [in_channels, *channels[:-1]]
         self.stages = nn.Sequential(
             *(
@@ -53,4 +59,9 @@ class ConvStem(BaseModule):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Turn images (N, in_channels, H, W) into features (N, C, H', W')."""
-        return self.stages(inputs)
+        features = self.stages(inputs)
+        if self.with_position:
+            _, channels, height, width = features.shape
+            positions = sine_positions(height, width, channels).to(features)
+            features = features + positions.T.unflatten(1, (height, width))
+        return features

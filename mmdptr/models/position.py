@@ -47,3 +47,10 @@ def sine_positions(height: int, width: int, channels: int) -> Tensor:
     rows = sinusoids(height, channels // 2)[:, None].expand(-1, width, -1)
     columns = sinusoids(width, channels // 2)[None].expand(height, -1, -1)
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
+
+
+def add_positions(features: Tensor) -> Tensor:
+    """Add the positions of its grid to a map (N, C, H, W)."""
+    _, channels, height, width = features.shape
+    positions = sine_positions(height, width, channels).to(features)
+    return features + positions.T.unflatten(1, (height, width))

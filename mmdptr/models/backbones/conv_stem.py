@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmocr.registry import MODELS
 from torch import Tensor, nn
 
-from mmdptr.models.position import sine_positions
+from mmdptr.models.position import add_positions
 
 
 @MODELS.register_module()
@@ -60,8 +60,4 @@ class ConvStem(BaseModule):
     def forward(self, inputs: Tensor) -> Tensor:
         """Turn images (N, in_channels, H, W) into features (N, C, H', W')."""
         features = self.stages(inputs)
-        if self.with_position:
-            _, channels, height, width = features.shape
-            positions = sine_positions(height, width, channels).to(features)
-            features = features + positions.T.unflatten(1, (height, width))
-        return features
+        return add_positions(features) if self.with_position else features

@@ -70,6 +70,7 @@ class CachedNRTRDecoder(NRTRDecoder):
         target_mask = start.new_ones(len(start), self.max_seq_len, dtype=torch.bool)
 
         def next_logits(tokens: Tensor, step: int) -> Tensor:
+            """Return the logits (N, K) that follow the tokens (N,) of a step."""
             target_mask[:, step] = tokens != self.padding_idx
             x = add_position(self.position_enc, self.trg_word_emb(tokens[:, None]), step)
             for layer, cache, memory in layers:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.necks.fmu import valid_columns
-from mmdptr.models.position import sine_positions
+from mmdptr.models.position import add_positions
 
 
 @MODELS.register_module()
@@ -120,8 +120,7 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         height, width = feat.shape[2:]
         if self.with_position:
             # Slots are counted from the left: without positions this encoder could not count.
-            positions = sine_positions(height, width, feat.shape[1]).to(feat)
-            feat = feat + positions.T.unflatten(1, (height, width))
+            feat = add_positions(feat)
         # The order of tokens is nothing to it, so they go in column by column: what MMOCR masks is
         # the end of the sequence, which then is the padded columns and not the last rows.
         if ratios is not None:

@@ -264,6 +264,7 @@ def test_of_two_trainings_one_runs_stage_1(store: Path, images: Path, tmp_path: 
     assert Probe.epochs == [0]
     decoder = next(Path(shared).glob("*/decoder.pth"))
     hidden = decoder.rename(decoder.with_suffix(".hidden"))
+    (decoder.parent / "last_checkpoint").unlink()  # else a second run would have nothing to do
     locked = threading.Event()
 
     def other_training() -> None:

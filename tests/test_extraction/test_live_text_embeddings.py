@@ -53,8 +53,9 @@ def test_memories_are_those_of_a_store(
     indices = [3, 0, 8, 8, 5]
     found, expected = (x.memories(indices, with_prefix) for x in (ours, store))
     for (memory, ids), (memory_there, ids_there) in zip(found, expected, strict=True):
-        # Other labels in the batch may change the last bit before it is rounded to half.
-        torch.testing.assert_close(memory, memory_there, rtol=2**-10, atol=1e-6)
+        # Other labels in the batch change the last bits of float32, which cancellation shows in
+        # components that are near zero; largest components are about 1.
+        torch.testing.assert_close(memory, memory_there, rtol=2**-10, atol=1e-5)
         assert ids.dtype == ids_there.dtype
         assert ids.tolist() == ids_there.tolist()
 

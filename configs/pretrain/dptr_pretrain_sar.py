@@ -8,7 +8,7 @@ _base_ = [
 model = dict(
     _delete_=True,
     type='DPTRPretrainer',
-    decoder=_base_.model.decoder,
+    decoder=dict(_base_.model.decoder, type='CachedParallelSARDecoder'),
     encoder=_base_.model.encoder,
     embed_dims=512)
 

@@ -6,6 +6,7 @@ from .data_preprocessors import TextEmbeddingPreprocessor, mix_slots
 from .decoders import (
     CachedMasterDecoder,
     CachedNRTRDecoder,
+    CachedParallelSARDecoder,
     NRTRMapDecoder,
     StatefulSARDecoder,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "FMU",
     "CachedMasterDecoder",
     "CachedNRTRDecoder",
+    "CachedParallelSARDecoder",
     "ConvStem",
     "DPTRLoss",
     "DPTRPretrainer",

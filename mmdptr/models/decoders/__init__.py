@@ -3,7 +3,14 @@
 
 from .cached_master_decoder import CachedMasterDecoder
 from .cached_nrtr_decoder import CachedNRTRDecoder
+from .cached_parallel_sar_decoder import CachedParallelSARDecoder
 from .nrtr_map_decoder import NRTRMapDecoder
 from .stateful_sar_decoder import StatefulSARDecoder
 
-__all__ = ["CachedMasterDecoder", "CachedNRTRDecoder", "NRTRMapDecoder", "StatefulSARDecoder"]
+__all__ = [
+    "CachedMasterDecoder",
+    "CachedNRTRDecoder",
+    "CachedParallelSARDecoder",
+    "NRTRMapDecoder",
+    "StatefulSARDecoder",
+]

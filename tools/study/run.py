@@ -109,10 +109,13 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
         return "done before"
     started = prepare(folder, sha256)
     cfg.dump(folder / "config.py")
-    execute("train.py", folder, lock, "--resume")
+    checkpoint = folder / "last_checkpoint"
+    last = f"iter_{cfg.train_cfg.max_iters}.pth"
+    if not (checkpoint.is_file() and checkpoint.read_text().endswith(last)):
+        execute("train.py", folder, lock, "--resume")
     if not accuracies(cfg, folder):
         # It was killed in the evaluation after the last step, which resuming does not repeat.
-        execute("test.py", folder, lock, (folder / "last_checkpoint").read_text())
+        execute("test.py", folder, lock, checkpoint.read_text())
     if not accuracies(cfg, folder):
         raise RuntimeError(
             f"{folder} has not logged {METRIC} of all of {cfg.val_evaluator.dataset_prefixes}. "

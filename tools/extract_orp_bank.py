@@ -29,7 +29,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--batch-size", type=int, default=32, help="images encoded together")
     parser.add_argument("--shard-size", type=int, default=256, help="images a shard")
-    parser.add_argument("--overwrite", action="store_true", help="replace a bank of another source")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a bank that is finished, damaged or of another source",
+    )
     parser.add_argument("--verify", action="store_true", help="only verify the bank in --out")
     return parser.parse_args()
 
@@ -39,7 +43,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     if args.verify:
-        bank = ORPBank(args.out)
+        bank = ORPBank(args.out, verify_checksums="all")
         print(f"{args.out} is complete and undamaged: {len(bank)} images.")
         return
     if args.threads:

@@ -1,9 +1,9 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Encode word corpora with CLIP's text encoder into a text-embedding store.
 
-Interrupted, it goes on with the same command and loses at most one shard's work. Several
-processes, started by `torchrun --nproc_per_node N` or SLURM's `srun`, share the work; `--device
-cuda` gives each a GPU of its own.
+Interrupted, it goes on with the same command; what is lost is the shard that was being encoded, and
+the one before if it was not written yet. Several processes, started by `torchrun --nproc_per_node
+N` or SLURM's `srun`, share the work; `--device cuda` gives each a GPU of its own.
 """
 
 import argparse
@@ -57,9 +57,12 @@ def parse_args() -> argparse.Namespace:
     memory.add_argument(
         "--joint-space", action="store_true", help="project the tokens too, not only the pooled one"
     )
+    memory.add_argument("--int8", action="store_true", help="half the disk; see the docs")
     parser.add_argument("--shard-size", type=int, default=4096, help="labels a shard")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace a store of another source"
+        "--overwrite",
+        action="store_true",
+        help="replace a store that is finished, damaged or of another source",
     )
     parser.add_argument("--verify", action="store_true", help="only verify the store in --out")
     return parser.parse_args()
@@ -70,7 +73,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     if args.verify:
-        store = TextEmbeddingStore(args.out)
+        store = TextEmbeddingStore(args.out, verify_checksums="all")
         print(f"{args.out} is complete and undamaged: {len(store)} labels.")
         return
     if args.threads:
@@ -87,7 +90,7 @@ def main() -> None:
     prompt = Prompt(args.prompt, args.spelling)
     encoder = CLIPTextEncoder(clip, prompt, args.keep_padding, args.joint_space)
     report = extract_text_embeddings(
-        args.corpora, args.out, encoder, label_filter, args.shard_size, args.overwrite
+        args.corpora, args.out, encoder, label_filter, args.shard_size, args.overwrite, args.int8
     )
     if not is_main_process():
         return

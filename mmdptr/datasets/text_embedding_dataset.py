@@ -1,7 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Labels and their CLIP text embeddings, as a dataset of MMEngine."""
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +23,8 @@ class TextEmbeddingDataset(Dataset):
     A sample is a dict with ``embedding`` (float16, of shape (L, D): the pooled feature, then the
     label's tokens), ``token_ids`` (what CLIP's tokenizer calls them, -1 for the pooled feature),
     ``text`` (the label) and ``clip`` (the hash of the CLIP's weights, for transforms that must use
-    the same one). The pipeline makes model inputs of it.
+    the same one). The pipeline makes model inputs of it; a transform with the method
+    ``transform_batch`` is given the samples of a batch together.
 
     Args:
         embeddings (str or dict): Folder of the store, or the arguments of a
@@ -76,17 +76,14 @@ class TextEmbeddingDataset(Dataset):
         if drop and on_invalid == "error":
             raise ValueError(self._misfit(dictionary, max_seq_len))
         keep = np.ones(len(self.store), dtype=bool)
-        if split != "all" or drop:
-            labels = self.store.labels()
-            if drop:
-                keep = np.array([_is_valid(x, dictionary, max_seq_len) for x in labels])
-                print_log(
-                    f"{self.store.folder}: {(~keep).sum()} labels do not fit the decoder.",
-                    "current",
-                )
-            if split != "all":
-                held_out = [zlib.crc32(x.encode()) < holdout * 2**32 for x in labels]
-                keep &= np.array(held_out) == (split == "val")
+        if drop:
+            labels = map(self.store.label, range(len(self.store)))
+            keep = np.fromiter((_is_valid(x, dictionary, max_seq_len) for x in labels), bool)
+            print_log(
+                f"{self.store.folder}: {(~keep).sum()} labels do not fit the decoder.", "current"
+            )
+        if split != "all":
+            keep &= (self.store.label_hashes() < holdout * 2**32) == (split == "val")
         self.indices = np.flatnonzero(keep)
         if max_samples is not None and len(self.indices) > max_samples:
             self.indices = self.indices[:: -(-len(self.indices) // max_samples)]
@@ -135,18 +132,22 @@ class TextEmbeddingDataset(Dataset):
         rows = self.indices[indices].tolist()
         clip = self.store.manifest["source"]["clip"]["weights_sha256"]
         memories = self.store.memories(rows, self.with_prefix)
-        return [
-            self.pipeline(
-                {
-                    "embedding": memory,
-                    "token_ids": token_ids,
-                    "text": self.store.label(row),
-                    "clip": clip,
-                    "sample_idx": row,
-                }
-            )
+        samples = [
+            {
+                "embedding": memory,
+                "token_ids": token_ids,
+                "text": self.store.label(row),
+                "clip": clip,
+                "sample_idx": row,
+            }
             for row, (memory, token_ids) in zip(rows, memories, strict=True)
         ]
+        for transform in self.pipeline.transforms:
+            if hasattr(transform, "transform_batch"):
+                samples = transform.transform_batch(samples)
+            else:
+                samples = [transform(sample) for sample in samples]
+        return samples
 
 
 def _room(dictionary: Dictionary | None, max_seq_len: int | None) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from mmdptr.embeddings import TextEmbeddingStore
@@ -31,7 +32,7 @@ class TextEmbeddings(Protocol):
 
     def label(self, index: int) -> str: ...  # noqa: D102
 
-    def labels(self) -> list[str]: ...  # noqa: D102
+    def label_hashes(self) -> np.ndarray: ...  # noqa: D102
 
     def memories(  # noqa: D102
         self, indices: Sequence[int], with_prefix: bool = False

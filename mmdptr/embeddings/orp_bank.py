@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .sharded_folder import ShardedWriter
@@ -45,7 +46,7 @@ class ORPBank(ShardedReader):
 
     Args:
         folder (str or Path): The folder that ``tools/extract_orp_bank.py`` wrote.
-        verify_checksums (bool): Whether to compare every byte with its checksum. Defaults to True.
+        verify_checksums (bool or str): See :class:`ShardedReader`. Defaults to True.
 
     Raises:
         FileNotFoundError: No bank there.
@@ -75,25 +76,35 @@ class ORPBank(ShardedReader):
         """int: Width C of the features."""
         return self._features[0].shape[2]
 
-    def tokens(self, image: int, positions: Sequence[int] | np.ndarray) -> Tensor:
-        """Return the features (len(positions), C), float16, of some tokens of one image."""
-        shard = int(np.searchsorted(self._shard_ends, image, side="right"))
-        first = self._shard_ends[shard - 1] if shard else 0
-        return self._features[shard][image - first][torch.as_tensor(np.asarray(positions))]
-
-    def sample(self, length: int, rng: np.random.Generator) -> Tensor:
-        """Draw ``length`` token features of one random image.
+    def sample(self, lengths: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """Draw token features of one random image for each of N labels.
 
         Positions are drawn without replacement as long as the image has enough of them, as the
         paper does; a small CLIP (ViT-B/32 has 50 tokens) repeats some instead of failing.
 
         Args:
-            length (int): How many.
+            lengths (Sequence[int]): How many for each label, N numbers with the sum S.
             rng (numpy.random.Generator): Source of chance.
 
         Returns:
-            Tensor: Of shape (length, C), float16.
+            Tensor: Of shape (S, C), float16, one label's behind the other's.
         """
-        image = int(rng.integers(len(self)))
-        positions = rng.choice(self.num_tokens, size=length, replace=length > self.num_tokens)
-        return self.tokens(image, positions)
+        numbers = np.asarray(lengths)
+        images = rng.integers(len(self), size=len(numbers))
+        positions = np.tile(np.arange(self.num_tokens), (len(numbers), 1))
+        rng.permuted(positions, axis=1, out=positions)
+        slots = np.arange(numbers.max())
+        own = slots < numbers[:, None]
+        return self.tokens(images.repeat(numbers), positions[:, slots % self.num_tokens][own])
+
+    def tokens(self, images: ArrayLike, positions: ArrayLike) -> Tensor:
+        """Return the features (S, C), float16, of S tokens: their images, and positions there."""
+        images, positions = np.broadcast_arrays(images, positions)
+        found = torch.empty(len(images), self.width, dtype=torch.float16)
+        shards = np.searchsorted(self._shard_ends, images, side="right")
+        for shard in np.unique(shards):
+            chosen = np.flatnonzero(shards == shard)
+            first = self._shard_ends[shard - 1] if shard else 0
+            rows = (images[chosen] - first) * self.num_tokens + positions[chosen]
+            found[chosen] = self._features[shard].flatten(0, 1)[rows]
+        return found

@@ -13,6 +13,7 @@ same bytes.
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +21,18 @@ import safetensors.torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from tqdm import tqdm
 
 Writer = TypeVar("Writer", bound="ShardedWriter")
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 SHARD = ".safetensors"
 NOTE = SHARD + ".json"
 PARTIAL = ".partial"
+
+MUCH = 1 << 30
+"""int: Bytes from which on verifying shows its progress."""
 
 
 class DamagedStoreError(ValueError):
@@ -42,8 +47,9 @@ class ShardedWriter:
         kind (str): What the folder holds, e.g. ``'text_embeddings'``.
         source (dict): JSON-able description of all that the content depends on. A folder that was
             begun with another one is refused.
-        overwrite (bool): Whether to begin anew if the folder holds shards already, of whatever
-            source. Files that are not part of a store stay. Defaults to False.
+        overwrite (bool): Whether to begin anew if the folder is finished, damaged or of another
+            source; one that was interrupted is gone on with. Files that are not part of a store
+            stay. Defaults to False.
         joins (bool): Whether another process, which is to finish the folder, has begun it from the
             same source and waits for this one. Defaults to False.
 
@@ -80,12 +86,18 @@ class ShardedWriter:
                 "another folder."
             ) from None
         try:
-            self.manifest = self._begun(fresh, overwrite) or fresh
+            begun = self._begun(fresh, overwrite)
+            self.manifest = begun or fresh
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self.complete:
-                self._remove_notes()  # of a run that was killed in its last moment
-            else:
+            if begun is None:
+                # In this order: killed in between, it leaves no other source's notes, and no
+                # manifest that calls a folder complete which is not.
+                self._remove(NOTE)
                 self._write_manifest()
+                self._remove(SHARD)
+            elif self.complete:  # a run may have been killed after that, or before it began anew
+                self._remove(NOTE)
+                self._remove(MANIFEST + PARTIAL)
         except BaseException:
             self.close()
             raise
@@ -101,15 +113,18 @@ class ShardedWriter:
                     "folder."
                 )
             return None
-        if overwrite:
-            for file in self.folder.glob(f"*{SHARD}*"):
-                file.unlink()
-            return None
-        old = read_manifest(self.folder, fresh["kind"], allow_incomplete=True)
-        if old["source"] == fresh["source"]:
-            return old
+        try:
+            old = read_manifest(self.folder, fresh["kind"], allow_incomplete=True)
+        except ValueError:
+            if overwrite:
+                return None
+            raise
         if not old["complete"] and not any(self.folder.glob(f"*{NOTE}")):
             return None  # begun, but nothing is written yet
+        if old["source"] == fresh["source"] and not (overwrite and old["complete"]):
+            return old
+        if overwrite:
+            return None
         raise ValueError(
             f"{self.folder} was written from another source; these differ: "
             f"{_differences(old['source'], fresh['source'])}. Choose another folder, or pass "
@@ -125,8 +140,8 @@ class ShardedWriter:
         """Whether the shard ``name`` is safe on disk, with the bytes that were written."""
         path = self.folder / f"{name}{SHARD}"
         try:
-            entry = json.loads((self.folder / f"{name}{NOTE}").read_text(encoding="utf-8"))
-            return path.is_file() and _sha256(path) == entry["sha256"]
+            entry = _read_note(self.folder / f"{name}{NOTE}")
+            return not path.is_symlink() and _sha256(path) == entry["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
             return False  # no note, or a damaged one: the shard is written again
 
@@ -135,7 +150,7 @@ class ShardedWriter:
         if self.complete:
             return dict(self.manifest["files"])
         notes = {x.name.removesuffix(NOTE): x for x in self.folder.glob(f"*{NOTE}")}
-        return {k: json.loads(x.read_text(encoding="utf-8")) for k, x in sorted(notes.items())}
+        return {name: _read_note(path) for name, path in sorted(notes.items())}
 
     def add(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
         """Write one shard.
@@ -151,23 +166,24 @@ class ShardedWriter:
         data = safetensors.torch.save(tensors)
         self._write(f"{name}{SHARD}", data)
         entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **notes}
-        self._write(f"{name}{NOTE}", json.dumps(entry, ensure_ascii=False).encode())
+        note = {"entry": entry, "entry_sha256": manifest_hash(entry)}
+        self._write(f"{name}{NOTE}", json.dumps(note, ensure_ascii=False).encode())
 
     def finish(self, **fields: Any) -> None:
         """Mark the folder complete and record ``fields`` about its whole content."""
         files = self.entries()
         self.manifest = {**self.manifest, **fields, "complete": True, "files": files}
         self._write_manifest()
-        self._remove_notes()
+        self._remove(NOTE)
 
     def close(self) -> None:
         """Let other processes write the folder."""
         if self._lock is not None:
             self._lock.release()
 
-    def _remove_notes(self) -> None:
-        for note in self.folder.glob(f"*{NOTE}*"):
-            note.unlink()
+    def _remove(self, kind: str) -> None:
+        for file in self.folder.glob(f"*{kind}*"):
+            file.unlink()
 
     def __enter__(self: Writer) -> Writer:
         return self
@@ -176,10 +192,7 @@ class ShardedWriter:
         self.close()
 
     def _write_manifest(self) -> None:
-        content = {k: v for k, v in self.manifest.items() if k != "manifest_sha256"}
-        content["manifest_sha256"] = manifest_hash(content)
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        self._write(MANIFEST, text.encode())
+        self._write(MANIFEST, encode_manifest(self.manifest))
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
@@ -191,6 +204,12 @@ class ShardedWriter:
                 f"{path} could not be written ({error.strerror}). All shards before it are safe: "
                 "make room and run the same command again, it goes on from there",
             ) from error
+
+
+def encode_manifest(manifest: dict[str, Any]) -> bytes:
+    """Return the bytes of ``manifest.json``, with the manifest's hash in them."""
+    content = {**manifest, "manifest_sha256": manifest_hash(manifest)}
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False) -> dict[str, Any]:
@@ -246,19 +265,32 @@ def read_manifest(folder: str | Path, kind: str, allow_incomplete: bool = False)
     return content
 
 
-def verify(folder: str | Path, manifest: dict[str, Any]) -> None:
-    """Compare every shard with its recorded SHA-256.
+def verify(
+    folder: str | Path, manifest: dict[str, Any], names: Iterable[str] | None = None
+) -> None:
+    """Compare every byte of shards with the recorded SHA-256.
+
+    Args:
+        folder (str or Path): The folder.
+        manifest (dict): Its manifest.
+        names (Iterable[str], optional): Which shards. Defaults to None: all.
 
     Raises:
         DamagedStoreError: A shard is missing or differs; the message names it.
     """
-    for name, entry in manifest["files"].items():
-        path = _checked_path(folder, name, entry)
-        if _sha256(path) != entry["sha256"]:
-            raise DamagedStoreError(
-                f"{path} is damaged: its SHA-256 is not the recorded one. Delete it and run "
-                f"tools/extract_{manifest['kind']}.py with --overwrite, or copy the folder again."
-            )
+    entries = {k: manifest["files"][k] for k in (manifest["files"] if names is None else names)}
+    size = sum(entry["bytes"] for entry in entries.values())
+    with tqdm(
+        total=size, desc=f"Verifying {folder}", unit="B", unit_scale=True, disable=size < MUCH
+    ) as progress:
+        for name, entry in entries.items():
+            path = checked_path(folder, name, entry)
+            if _sha256(path, progress) != entry["sha256"]:
+                raise DamagedStoreError(
+                    f"{path} is damaged: its SHA-256 is not the recorded one. Delete it and run "
+                    f"tools/extract_{manifest['kind']}.py with --overwrite, or copy the folder "
+                    "again."
+                )
 
 
 def open_shard(folder: str | Path, name: str, manifest: dict[str, Any]) -> dict[str, Tensor]:
@@ -267,7 +299,7 @@ def open_shard(folder: str | Path, name: str, manifest: dict[str, Any]) -> dict[
     Raises:
         DamagedStoreError: The shard is missing, cut off, or not a safetensors file.
     """
-    path = _checked_path(folder, name, manifest["files"][name])
+    path = checked_path(folder, name, manifest["files"][name])
     try:
         with safe_open(path, framework="pt") as shard:
             return {key: shard.get_tensor(key) for key in shard.keys()}  # noqa: SIM118
@@ -289,8 +321,18 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def _checked_path(folder: str | Path, name: str, entry: dict[str, Any]) -> Path:
+def checked_path(folder: str | Path, name: str, entry: dict[str, Any]) -> Path:
+    """Return where a shard lies, after a glance at it.
+
+    Raises:
+        DamagedStoreError: It is missing, a link, or of another size.
+    """
     path = Path(folder) / f"{name}{SHARD}"
+    if path.is_symlink():
+        raise DamagedStoreError(
+            f"{path} is a link to {path.readlink()}, expected a file: what a link leads to may "
+            "change without the store. Copy the file here."
+        )
     if not path.is_file():
         raise DamagedStoreError(f"{path} is missing, though {MANIFEST} lists it. Copy it again.")
     if path.stat().st_size != entry["bytes"]:
@@ -301,16 +343,31 @@ def _checked_path(folder: str | Path, name: str, entry: dict[str, Any]) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
+def _read_note(path: Path) -> dict[str, Any]:
+    note = json.loads(path.read_text(encoding="utf-8"))
+    if note["entry_sha256"] != manifest_hash(note["entry"]):
+        raise DamagedStoreError(
+            f"{path} is damaged: its own hash does not match. Run the same command again, it "
+            "writes that shard anew."
+        )
+    return note["entry"]
+
+
+def _sha256(path: Path, progress: tqdm | None = None) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             digest.update(block)
+            if progress is not None:
+                progress.update(len(block))
     return digest.hexdigest()
 
 
 def manifest_hash(content: dict[str, Any]) -> str:
-    """Return the SHA-256 of a manifest; it covers the hashes of all shards, so of all content."""
+    """Return the SHA-256 of a manifest; it covers the hashes of all shards, so of all content.
+
+    A shard's entry has one of its own as long as it lies in a note.
+    """
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,11 +2,12 @@
 """What reading a store and reading a bank have in common."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
-from .sharded_folder import open_shard, read_manifest, verify
+from .sharded_folder import checked_path, open_shard, read_manifest
+from .verification import verify_changed
 
 
 class ShardedReader:
@@ -16,8 +17,9 @@ class ShardedReader:
 
     Args:
         folder (str or Path): The folder that the extraction tool wrote.
-        verify_checksums (bool): Whether to compare every byte with its checksum first; costs one
-            sequential read of the folder. Defaults to True.
+        verify_checksums (bool or str): Whether to compare every byte with its checksum first. Costs
+            one sequential read of what has changed since it was last compared; ``'all'`` reads all.
+            Defaults to True.
 
     Raises:
         FileNotFoundError: No such folder there.
@@ -27,11 +29,14 @@ class ShardedReader:
 
     kind: str
 
-    def __init__(self, folder: str | Path, verify_checksums: bool = True) -> None:
+    def __init__(self, folder: str | Path, verify_checksums: bool | Literal["all"] = True) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(folder, self.kind)
         if verify_checksums:
-            verify(folder, self.manifest)
+            verify_changed(folder, self.manifest, again=verify_checksums == "all")
+        else:
+            for name, entry in self.manifest["files"].items():
+                checked_path(folder, name, entry)
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:

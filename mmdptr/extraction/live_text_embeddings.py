@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
-from mmdptr.embeddings.text_embedding_store import POOLED, to_half
+from mmdptr.embeddings.text_embedding_store import POOLED, hash_labels, to_half
 
 from .text_embeddings import describe_source
 
@@ -133,6 +134,10 @@ class LiveTextEmbeddings:
     def labels(self) -> list[str]:
         """Return all labels."""
         return list(self._labels)
+
+    def label_hashes(self) -> np.ndarray:
+        """Return :func:`hash_labels` of all labels."""
+        return hash_labels(self._labels)
 
     def memories(
         self, indices: Sequence[int], with_prefix: bool = False

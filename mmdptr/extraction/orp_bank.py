@@ -52,7 +52,8 @@ def extract_orp_bank(
         encoder (CLIPImageEncoder): The encoder.
         batch_size (int): Images that are encoded together. Defaults to 32.
         shard_size (int): Files a shard. Defaults to 256.
-        overwrite (bool): Whether to replace a bank of another source. Defaults to False.
+        overwrite (bool): Whether to replace a bank that is finished, damaged or of another source.
+            Defaults to False.
 
     Returns:
         tuple[int, list[str]]: How many images the bank holds, and the names of files that were

@@ -20,6 +20,8 @@ from mmdptr.embeddings.text_embedding_store import PREFIX
 from .label_file import LabelFile
 
 EXCEEDS_CONTEXT = "exceeds CLIP context"
+TOKENIZER_CACHE = 1_000_000
+"""int: Words, of about 200 bytes each, that open_clip's tokenizer may remember; it forgets none."""
 
 Item = TypeVar("Item")
 
@@ -31,6 +33,7 @@ def extract_text_embeddings(
     label_filter: LabelFilter,
     shard_size: int = 4096,
     overwrite: bool = False,
+    int8: bool = False,
 ) -> FilterReport:
     """Encode the labels of corpora into a store; goes on where an interrupted run stopped.
 
@@ -43,9 +46,12 @@ def extract_text_embeddings(
         folder (str or Path): Where the store goes; all processes must see it.
         encoder (CLIPTextEncoder): The encoder.
         label_filter (LabelFilter): What is kept of the corpora.
-        shard_size (int): Labels a shard; an interrupted run loses the shard that it was encoding.
-            Defaults to 4096.
-        overwrite (bool): Whether to replace a store of another source. Defaults to False.
+        shard_size (int): Labels a shard; an interrupted run loses the shard that it was encoding,
+            and the one before if that was still being written. Defaults to 4096.
+        overwrite (bool): Whether to replace a store that is finished, damaged or of another source.
+            Defaults to False.
+        int8 (bool): Whether to keep the features as int8, see :class:`TextEmbeddingWriter`.
+            Defaults to False.
 
     Returns:
         FilterReport: What was read, kept and dropped, and why; of use in the first process only.
@@ -57,8 +63,20 @@ def extract_text_embeddings(
     """
     if shard_size < 1:
         raise ValueError(f"shard_size is {shard_size}, expected 1 or more.")
+    with LabelFile(folder, shard_size) as labels:
+        return _extract(corpora, labels, folder, encoder, label_filter, overwrite, int8)
+
+
+def _extract(
+    corpora: Iterable[str | Path],
+    labels: LabelFile,
+    folder: str | Path,
+    encoder: CLIPTextEncoder,
+    label_filter: LabelFilter,
+    overwrite: bool,
+    int8: bool,
+) -> FilterReport:
     rank, _ = get_dist_info()
-    labels = LabelFile(folder, shard_size)
     written: list[Any] = [None]
     if rank == 0:
         filtered = label_filter(tqdm(iter_corpora(corpora), desc="Reading", unit="label"))
@@ -67,15 +85,15 @@ def extract_text_embeddings(
     number, sha256 = written[0]
     report = label_filter.report
     if not number:
-        labels.remove()
         raise ValueError(f"No label of the corpora can be used, nothing is written.\n{report}")
     source = describe_source(encoder, label_filter, number, sha256)
-    source["shard_size"] = shard_size
+    source["shard_size"] = labels.shard_size
     # The first process begins the store, all fill it, the first one finishes it.
     if rank:
         barrier()
-    with TextEmbeddingWriter(folder, source, overwrite, joins=rank > 0) as writer:
+    with TextEmbeddingWriter(folder, source, overwrite, rank > 0, int8) as writer:
         if not rank:
+            labels.publish()
             barrier()
         if not writer.complete:
             _write_shards(writer, labels, encoder, number)
@@ -84,14 +102,21 @@ def extract_text_embeddings(
         barrier()
         if rank:
             return report
-        exceeding = [x for e in writer.entries().values() for x in e.get("exceeding", [])]
+        entries = writer.entries()
+        exceeding = [x for entry in entries.values() for x in entry.get("exceeding", [])]
         for label in exceeding:
             report.drop(EXCEEDS_CONTEXT, label)
         if not report.kept:
             raise ValueError(f"No label fits into CLIP's context, the store is empty.\n{report}")
         if not writer.complete:
+            expected = 1 + -(-number // labels.shard_size)
+            if len(entries) != expected:
+                raise RuntimeError(
+                    f"{folder} has {len(entries)} shards, expected {expected}: something else wrote"
+                    " or deleted there meanwhile. Run the same command again."
+                )
             writer.finish(**_summary(labels, set(exceeding)), report=report.to_dict())
-    labels.remove()
+        labels.remove()
     return report
 
 
@@ -161,6 +186,8 @@ def _tokenize(
             progress.update(len(labels))
             continue
         sentences = [encoder.tokenize(label) for label in labels]
+        if len(encoder.clip.tokenizer.cache) > TOKENIZER_CACHE:
+            encoder.clip.tokenizer.cache.clear()
         fitting = [i for i, ids in enumerate(sentences) if encoder.fits(ids)]
         yield _Shard(
             name,

@@ -86,6 +86,37 @@ def test_what_it_was_given_stays(bank: Path) -> None:
     assert torch.equal(embedding, before)
 
 
+def test_samples_of_a_batch_get_noise_of_their_own(bank: Path) -> None:
+    lengths = [9, 2, 30, 9]
+    batch = seeded(bank).transform_batch([results(length) for length in lengths])
+    images = []
+    for item, length in zip(batch, lengths, strict=True):
+        noise = (item["embedding"] - results(length)["embedding"].float()) / 0.1
+        assert noise.shape == (length, WIDTH)
+        torch.testing.assert_close(noise, noise.round(), atol=0.05, rtol=0)
+        assert len(set(noise[:, 0].round().tolist())) == 1
+        assert len(set(noise[:, 1].round().tolist())) == length
+        images.append(noise[0, 0].round().item())
+    assert len(set(images)) > 2
+    single = seeded(bank)(results())["embedding"]
+    assert torch.equal(seeded(bank).transform_batch([results()])[0]["embedding"], single)
+
+
+def test_the_dataset_gives_batches_to_what_takes_them(store: Path, bank: Path) -> None:
+    pipeline = [{"type": "ORP", "bank": str(bank)}, {"type": "PackTextEmbeddings"}]
+    dataset = TextEmbeddingDataset(str(store), pipeline)
+    calls = []
+    orp = dataset.pipeline.transforms[0]
+    orp.transform_batch = lambda batch: (
+        calls.append(len(batch)) or type(orp).transform_batch(orp, batch)
+    )
+    assert [x["data_samples"].sample_idx for x in dataset.__getitems__([3, 1])] == [
+        dataset.indices[3],
+        dataset.indices[1],
+    ]
+    assert calls == [2]
+
+
 def test_bank_may_be_smaller_than_the_batch(tmp_path: Path) -> None:
     orp = ORP(str(write_bank(tmp_path / "bank", images=3)))
     assert {noise_of(orp)[0][0] for _ in range(64)} == {0.0, 1.0, 2.0}

@@ -45,7 +45,7 @@ def test_features_are_read_back(bank):
 def test_sample_is_of_one_image_without_repetition(bank):
     rng = np.random.default_rng(0)
     for _ in range(50):
-        images, positions, _ = bank.sample(5, rng).T.int().tolist()
+        images, positions, _ = bank.sample([5], rng).T.int().tolist()
         assert len(set(images)) == 1
         assert len(set(positions)) == 5
 
@@ -54,27 +54,57 @@ def test_every_token_of_every_image_is_drawn_equally_often(bank):
     rng = np.random.default_rng(0)
     counts = torch.zeros(5, TOKENS)
     for _ in range(2000):
-        images, positions, _ = bank.sample(4, rng).T.long()
+        images, positions, _ = bank.sample([4], rng).T.long()
         counts[images, positions] += 1
     expected = 2000 * 4 / (5 * TOKENS)
     assert (counts - expected).abs().max() < 6 * expected**0.5
 
 
+def test_labels_of_a_batch_have_images_of_their_own(bank):
+    rng = np.random.default_rng(0)
+    lengths = [3, TOKENS + 2, 1, 5]
+    together, together_with_next = set(), 0
+    for _ in range(200):
+        found = bank.sample(lengths, rng).split(lengths)
+        drawn = [set(noise[:, 0].tolist()) for noise in found]
+        assert all(len(images) == 1 for images in drawn)
+        together.add(tuple(images.pop() for images in drawn))
+        # Labels share no positions but by chance.
+        together_with_next += torch.equal(found[0][:, 1], found[3][:3, 1])
+        assert len(found[0].unique(dim=0)) == 3
+        assert len(found[1].unique(dim=0)) == TOKENS
+    assert len(together) > 150  # of 5^4 combinations
+    assert together_with_next < 10  # 1 / (7 * 6 * 5) of 200 are expected
+
+
+def test_a_batch_is_drawn_as_equally_as_single_labels(bank):
+    rng = np.random.default_rng(1)
+    counts = torch.zeros(5, TOKENS)
+    for _ in range(100):
+        images, positions, _ = bank.sample([2, 4, 6] * 10, rng).T.long()
+        counts.index_put_((images, positions), torch.ones(len(images)), accumulate=True)
+    expected = 100 * 120 / (5 * TOKENS)
+    # Tokens of one image are drawn together, so that they vary by more than a Poisson number.
+    assert (counts - expected).abs().max() < 10 * expected**0.5
+    by_position = counts.sum(0)
+    assert (by_position - by_position.mean()).abs().max() < 5 * by_position.mean() ** 0.5
+
+
 def test_positions_are_in_random_order(bank):
     rng = np.random.default_rng(0)
-    first = [int(bank.sample(TOKENS, rng)[0, 1]) for _ in range(300)]
+    first = [int(bank.sample([TOKENS], rng)[0, 1]) for _ in range(300)]
     assert set(first) == set(range(TOKENS))
 
 
 @pytest.mark.parametrize("length", [TOKENS, TOKENS + 1, 78])
 def test_more_than_the_tokens_of_an_image_repeats_some(bank, length):
-    found = bank.sample(length, np.random.default_rng(0))
+    found = bank.sample([length], np.random.default_rng(0))
     assert found.shape == (length, 3)
     assert len(found.unique(dim=0)) <= TOKENS
 
 
 def test_same_seed_gives_the_same_sample(bank):
-    a, b, c = (bank.sample(4, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    a, b, c = (bank.sample([4], np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
@@ -82,7 +112,7 @@ def test_same_seed_gives_the_same_sample(bank):
 def test_three_images_serve_any_batch(tmp_path):
     bank = ORPBank(write(tmp_path / "bank", [3]))
     rng = np.random.default_rng(0)
-    batch = torch.stack([bank.sample(6, rng) for _ in range(64)])
+    batch = torch.stack([bank.sample([6], rng) for _ in range(64)])
     assert set(batch[:, 0, 0].tolist()) == {0, 1, 2}
 
 

@@ -2,6 +2,7 @@
 import multiprocessing
 import pickle
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmdptr.embeddings import DamagedStoreError, TextEmbeddingStore, TextEmbeddingWriter
-from mmdptr.embeddings.text_embedding_store import POOLED
+from mmdptr.embeddings import (
+    DamagedStoreError,
+    TextEmbeddingStore,
+    TextEmbeddingWriter,
+    text_embedding_store,
+)
+from mmdptr.embeddings.text_embedding_store import POOLED, quantize
 
 WIDTH = 5
 PREFIX = torch.arange(6 * WIDTH).view(6, WIDTH) / 10
@@ -90,9 +96,10 @@ def test_labels_are_read_back(store):
 
 
 def test_lengths_are_read_back(store):
-    assert store.lengths.tolist() == [lengths(label)[0] for label in LABELS]
-    assert store.prefix_lengths.tolist() == [lengths(label)[1] for label in LABELS]
-    assert store.lengths.dtype == torch.int64
+    for index, label in enumerate(LABELS):
+        own, prefix = lengths(label)
+        assert len(store.memory(index)) == 1 + own
+        assert len(store.memory(index, with_prefix=True)) == 1 + prefix + own
 
 
 def test_prefix_stands_between_pooled_and_own_tokens(store):
@@ -250,3 +257,39 @@ def test_any_flipped_byte_is_found(folder, store, tmp_path, data):
     finally:
         path.write_bytes(good)
     assert path.name in named
+
+
+def test_label_hashes_are_crc32(store):
+    assert store.label_hashes().tolist() == [zlib.crc32(label.encode()) for label in LABELS]
+
+
+def test_int8_keeps_each_row_to_half_a_step(tmp_path, store):
+    with TextEmbeddingWriter(tmp_path / "int8", {"keep_padding": False}, int8=True) as writer:
+        add(writer, "labels-00000", LABELS)
+        writer.add_prefix(PREFIX, PREFIX_IDS)
+        writer.finish()
+    int8 = TextEmbeddingStore(tmp_path / "int8")
+    for index in range(len(store)):
+        found, expected = int8.memory(index), store.memory(index)
+        assert found.dtype == torch.float16
+        step = expected.float().abs().amax(dim=1, keepdim=True) / 127
+        # A value is rounded to a step, then to float16.
+        assert ((found.float() - expected.float()).abs() <= 0.5 * step + 2**-10 * 127 * step).all()
+        assert torch.equal(int8.token_ids(index, True), store.token_ids(index, True))
+    assert not torch.equal(int8.memory(0), store.memory(0))
+
+
+def test_rows_of_zeros_survive_int8(tmp_path):
+    zeros = quantize(torch.zeros(2, WIDTH).half())
+    assert not (zeros["features"] * zeros["scales"][:, None]).any()
+    assert zeros["scales"].isfinite().all()
+
+
+def test_more_shards_than_files_may_be_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_embedding_store, "OPEN_FILES", 2)
+    store = TextEmbeddingStore(write(tmp_path / "store", [[label] for label in LABELS]))
+    for _ in range(2):
+        for memory, label in zip(
+            store.memories(range(len(LABELS)))[::-1], LABELS[::-1], strict=True
+        ):
+            assert torch.equal(memory[0], features(label))

@@ -48,6 +48,38 @@ def encoder(tiny_clip):
     return CLIPTextEncoder(tiny_clip)
 
 
+def test_a_second_extraction_is_refused_and_disturbs_nobody(tiny_clip, encoder, corpus, tmp_path):
+    (tmp_path / "other.txt").write_text("other\nwords")
+
+    class Interrupted(CLIPTextEncoder):
+        refused = False
+
+        def encode_ids(self, sentences: Sequence[Sequence[int]]) -> Any:
+            if not self.refused:
+                self.refused = True
+                with pytest.raises(RuntimeError, match="being written by another process"):
+                    extract(tmp_path / "other.txt", tmp_path / "store", encoder)
+            return super().encode_ids(sentences)
+
+    extract(corpus, tmp_path / "store", Interrupted(tiny_clip))
+    store = TextEmbeddingStore(tmp_path / "store")
+    assert store.labels() == WORDS
+    assert store.manifest["num_labels"] == len(WORDS)
+    assert not list(tmp_path.glob(".store.labels*"))
+
+
+def test_a_store_with_shards_missing_is_not_finished(tiny_clip, corpus, tmp_path):
+    class Deleting(CLIPTextEncoder):
+        def prefix_features(self) -> Any:
+            (tmp_path / "store" / "labels-00000.safetensors.json").unlink()
+            return super().prefix_features()
+
+    with pytest.raises(RuntimeError, match="has 4 shards, expected 5"):
+        extract(corpus, tmp_path / "store", Deleting(tiny_clip))
+    extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip))
+    assert TextEmbeddingStore(tmp_path / "store").labels() == WORDS
+
+
 @pytest.mark.parametrize("keep_padding", [False, True])
 @pytest.mark.parametrize("joint_space", [False, True])
 @pytest.mark.parametrize("prompt", [Prompt(), SPELLED])
@@ -230,7 +262,7 @@ def test_interrupted_anywhere_it_finishes_with_the_same_bytes(
 
 def test_shards_on_disk_are_not_encoded_again(tiny_clip, corpus, tmp_path, monkeypatch):
     encoder = CLIPTextEncoder(tiny_clip)
-    kill_at(monkeypatch, 6, True)  # the manifest that lists the third shard
+    kill_at(monkeypatch, 7, True)  # the note of the third shard; the first is the list of labels
     with pytest.raises(Killed):
         extract(corpus, tmp_path / "store", encoder)
     monkeypatch.undo()

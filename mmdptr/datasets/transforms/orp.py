@@ -46,11 +46,19 @@ class ORP(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Perturb ``embedding`` of shape (L, D)."""
-        embedding = results["embedding"]
-        self._check(results["clip"], embedding.shape[1])
-        noise = self.bank.sample(len(embedding), self._generator())
-        results["embedding"] = embedding.float() + self.scale * noise.float()
-        return results
+        return self.transform_batch([results])[0]
+
+    def transform_batch(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Perturb the samples of a batch, each by an image of its own, several times faster."""
+        for results in batch:
+            self._check(results["clip"], results["embedding"].shape[1])
+        lengths = [len(results["embedding"]) for results in batch]
+        noise = self.bank.sample(lengths, self._generator()).float()
+        memories = torch.cat([results["embedding"] for results in batch]).float()
+        memories.add_(noise, alpha=self.scale)
+        for results, memory in zip(batch, memories.split(lengths), strict=True):
+            results["embedding"] = memory
+        return batch
 
     def _check(self, clip: str, width: int) -> None:
         expected = self.bank.manifest["source"]["clip"]

@@ -22,12 +22,12 @@ class PackTextEmbeddings(BaseTransform):
         """Pack one sample."""
         sample = TextRecogDataSample(gt_text=LabelData(item=results["text"]))
         memory = results["embedding"].float()
-        sample.set_metainfo(
-            {
-                "sample_idx": results.get("sample_idx"),
-                "memory_length": len(memory),
-                # Not a tensor: workers hand over each tensor by a file of its own.
-                "token_ids": results["token_ids"].numpy(),
-            }
-        )
+        facts = {
+            "sample_idx": results.get("sample_idx"),
+            "memory_length": len(memory),
+            # Not a tensor: workers hand over each tensor by a file of its own.
+            "token_ids": results["token_ids"].numpy(),
+        }
+        for name, fact in facts.items():  # set_metainfo would copy each deeply
+            sample.set_field(fact, name, field_type="metainfo")
         return {"inputs": memory, "data_samples": sample}

@@ -9,18 +9,17 @@ both cases the texts are compared, too.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import mmocr
 import torch
 from mmengine.registry import init_default_scope
+from reporting import write_report
 from torch import Tensor, nn
 
-import mmdptr
 from mmdptr.extraction.arguments import exit_with_message
 
 DICT_FILE = Path(__file__).parents[2] / "configs" / "_base_" / "dicts" / "lower_english_digits.txt"
@@ -37,7 +36,7 @@ class WordEnds:
             read, as after training.
     """
 
-    def __init__(self, lengths: Tensor, decoder: nn.Module) -> None:
+    def __init__(self, lengths: Tensor, decoder: Any) -> None:
         self.lengths = lengths
         self.end = decoder.dictionary.end_idx
         self.padding = decoder.dictionary.padding_idx
@@ -52,7 +51,7 @@ class WordEnds:
         steps[..., self.padding] = -1e4
 
 
-def build(decoder_type: str) -> nn.Module:
+def build(decoder_type: str) -> Any:
     """Build a decoder of full size: its class's own defaults."""
     tokens = ("with_start", "with_end", "same_start_end", "with_padding", "with_unknown")
     dictionary = {"type": "Dictionary", "dict_file": str(DICT_FILE), **dict.fromkeys(tokens, True)}
@@ -63,7 +62,7 @@ def build(decoder_type: str) -> nn.Module:
 
 
 @torch.inference_mode()
-def predict(decoder: nn.Module, memory: Tensor, lengths: Tensor) -> tuple[float, list[str]]:
+def predict(decoder: Any, memory: Tensor, lengths: Tensor) -> tuple[float, list[str]]:
     """Return the seconds of a reading, and the texts."""
     samples = [mmocr.structures.TextRecogDataSample() for _ in memory]
     for sample in samples:
@@ -124,7 +123,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="also write the results here, as JSON")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -138,16 +137,7 @@ def main() -> None:
             f"| {row['decoder']} | {row['words']} | {row['mmocr_s']:.2f} s "
             f"| {row['mmdptr_s']:.2f} s | {row['ratio_of_medians']:.1f} |"
         )
-    if args.out:
-        about = {
-            "batch": args.batch,
-            "machine": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "mmocr": mmocr.__version__,
-            "mmdptr": mmdptr.__version__,
-        }
-        args.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    write_report(args.json, rows, batch=args.batch)
 
 
 if __name__ == "__main__":

@@ -7,25 +7,22 @@ are compared; what counts is the ratio of the medians over the batches.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import mmocr
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmocr.registry import DATASETS, MODELS
+from reporting import write_report
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-import mmdptr
 from mmdptr.extraction.arguments import exit_with_message
 
 
@@ -113,17 +110,7 @@ def main() -> None:
         f"{row['mmocr_s_a_batch']:.2f} s | {row['mmdptr_s_a_batch']:.2f} s | "
         f"{row['ratio_of_medians']:.1f} |"
     )
-    if args.json:
-        about = {
-            "config": Path(args.config).name,
-            "batch": args.batch,
-            "machine": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "mmocr": mmocr.__version__,
-            "mmdptr": mmdptr.__version__,
-        }
-        args.json.write_text(json.dumps({"about": about, "rows": [row]}, indent=1) + "\n")
+    write_report(args.json, [row], config=Path(args.config).name, batch=args.batch)
 
 
 if __name__ == "__main__":

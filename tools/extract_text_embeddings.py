@@ -33,6 +33,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--out", required=True, help="folder of the store")
     add_clip_arguments(parser)
+    parser.add_argument(
+        "--compile", action="store_true", help="compile CLIP by torch.compile, for GPUs"
+    )
     words = parser.add_argument_group("which labels")
     words.add_argument("--dictionary", help="MMOCR dictionary file; other characters are dropped")
     words.add_argument("--min-length", type=int, default=1, help="shortest label")
@@ -88,7 +91,9 @@ def main() -> None:
     device = f"cuda:{number}" if args.device == "cuda" else args.device
     clip = load_clip(args.model, args.pretrained, device, args.precision, args.seed)
     prompt = Prompt(args.prompt, args.spelling)
-    encoder = CLIPTextEncoder(clip, prompt, args.keep_padding, args.joint_space)
+    encoder = CLIPTextEncoder(
+        clip, prompt, args.keep_padding, args.joint_space, compile=args.compile
+    )
     report = extract_text_embeddings(
         args.corpora, args.out, encoder, label_filter, args.shard_size, args.overwrite, args.int8
     )

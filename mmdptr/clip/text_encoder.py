@@ -59,6 +59,8 @@ class CLIPTextEncoder:
         joint_space (bool): Whether to apply the text projection to the token features as well, so
             that they live in one space with the pooled feature and the image features of ORP. The
             paper does not. Defaults to False.
+        compile (bool): Whether to compile the transformer by ``torch.compile``, for GPUs and long
+            corpora; it needs a C++ compiler. Defaults to False.
 
     Raises:
         ValueError: The text tower is not causal or of an unknown build, or the prompt leaves no
@@ -71,6 +73,7 @@ class CLIPTextEncoder:
         prompt: Prompt | None = None,
         keep_padding: bool = False,
         joint_space: bool = False,
+        compile: bool = False,
     ) -> None:
         self.clip = clip
         self.prompt = prompt or Prompt()
@@ -91,6 +94,8 @@ class CLIPTextEncoder:
             self.transformer = PrefixTransformer(
                 self.tower.transformer, self._embed(torch.tensor(self.prefix_ids), 0)
             )
+        run = self.transformer.__call__
+        self._run = torch.compile(run, dynamic=True) if compile else run
 
     def _check_tower(self) -> None:
         tower = self.tower
@@ -178,14 +183,14 @@ class CLIPTextEncoder:
             for i, row in enumerate(rows):
                 own = sentences[row][start:]
                 batch[i, : len(own)] = torch.tensor(own)
-            states = self.transformer(self._embed(batch, start), start)
+            states = self._run(self._embed(batch, start), start)
             states = self.tower.ln_final(states)
             # Like open_clip's pooling: the first of the largest ids is the end of text.
-            ends_at = batch.argmax(dim=1).to(device)
-            index = torch.tensor(rows, device=device)
+            ends_at = self._to_device(batch.argmax(dim=1))
+            index = self._to_device(torch.tensor(rows))
             pooled[index] = self._project(states[torch.arange(len(rows), device=device), ends_at])
             places = (offsets[rows, None] + torch.arange(length)).flatten()
-            tokens[places.to(device)] = self._project_tokens(states).flatten(0, 1)
+            tokens[self._to_device(places)] = self._project_tokens(states).flatten(0, 1)
             token_ids[places] = batch.flatten()
         prefix_lengths = torch.tensor(starts, dtype=torch.long)
         return TextFeatures(pooled, tokens, lengths, prefix_lengths, token_ids)
@@ -206,7 +211,14 @@ class CLIPTextEncoder:
         """Embed ids (..., S) that stand at position ``start``: (..., S, C)."""
         tower = self.tower
         positions = tower.positional_embedding[start : start + ids.shape[-1]]
-        return (tower.token_embedding(ids.to(self.clip.device)) + positions).to(self.clip.dtype)
+        embedded = tower.token_embedding(self._to_device(ids)) + positions
+        return embedded.to(self.clip.dtype)
+
+    def _to_device(self, x: Tensor) -> Tensor:
+        """Copy to CLIP's device; to a GPU from pinned memory, so that nothing waits for it."""
+        if self.clip.device.type == "cuda":
+            x = x.pin_memory()
+        return x.to(self.clip.device, non_blocking=True)
 
     def _project(self, x: Tensor) -> Tensor:
         projection = self.tower.text_projection

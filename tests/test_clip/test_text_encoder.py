@@ -1,4 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -285,3 +287,20 @@ def test_other_tokenizers_are_refused(clip):
     foreign = LoadedCLIP(**{**clip.__dict__, "tokenizer": str.split})
     with pytest.raises(ValueError, match="expected CLIP's byte-pair tokenizer"):
         CLIPTextEncoder(foreign)
+
+
+def test_compiled_transformer_gives_the_same(tiny_clip: LoadedCLIP, monkeypatch) -> None:
+    # What Inductor makes of the graph needs a C++ compiler; the graph does not.
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    labels = ["hello", "a", "sun", "incomprehensible", "'s", "b"]
+    found = CLIPTextEncoder(tiny_clip, compile=True).encode(labels)
+    expected = CLIPTextEncoder(tiny_clip).encode(labels)
+    torch.testing.assert_close(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.pooled, expected.pooled)
+    assert 0 < len(graphs) < 5  # not one for every shape

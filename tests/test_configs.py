@@ -60,7 +60,9 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def images(cfg: Config, photo: Path) -> dict[str, Any]:
     """Two images, as the config's own test pipeline gives them."""
     pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
-    words = [{"img_path": str(photo), "instances": [{"text": x}]} for x in ("dog", "c4ts")]
+    # Labels of real-7k have capitals and punctuation.
+    labels = ("Dog's!", "c4ts") if "real7k_root" in cfg else ("dog", "c4ts")
+    words = [{"img_path": str(photo), "instances": [{"text": x}]} for x in labels]
     return pseudo_collate([pipeline(word) for word in words])
 
 

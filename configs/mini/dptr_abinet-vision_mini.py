@@ -8,6 +8,7 @@ model = dict(
         _delete_=True, type='ConvStem', channels=[16, 32, width], strides=[(2, 2), (2, 2), (1, 1)]),
     encoder=dict(n_layers=1, n_head=4, d_model=width, d_inner=2 * width, dropout=0.),
     decoder=dict(
+        dictionary=dict(with_unknown=True),  # real-7k has punctuation
         vision_decoder=dict(in_channels=width, num_channels=32)),
     neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
 

@@ -9,7 +9,10 @@ model = dict(
         type='ConvStem',
         channels=[16, 32, 64, width, width, width],
         strides=[(2, 2), (2, 2), (2, 1), (2, 1), (2, 1), (1, 1)]),
-    decoder=dict(in_channels=width),
+    decoder=dict(
+        in_channels=width,
+        dictionary=dict(with_unknown=True),  # real-7k has punctuation
+    ),
     data_preprocessor=dict(mean=[127] * 3, std=[127] * 3),
     neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
 

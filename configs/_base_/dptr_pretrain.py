@@ -10,7 +10,7 @@ orp_bank = 'data/dptr/backgrounds'
 train_dataloader = dict(
     batch_size=256,
     num_workers=2,
-    persistent_workers=True,
+    persistent_workers=False,  # each epoch begins with seeds of its own
     collate_fn=dict(type='concat_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
@@ -63,4 +63,8 @@ param_scheduler = [
 ]
 
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1))
-custom_hooks = [dict(type='NonFiniteLossHook'), dict(type='DPTRExportHook')]
+custom_hooks = [
+    dict(type='EpochSeedHook'),  # resumed, it ends with the same bits
+    dict(type='NonFiniteLossHook'),
+    dict(type='DPTRExportHook'),
+]

@@ -3,13 +3,14 @@
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .decoder_loading import Coverage, load_decoder
-from .hooks import DPTRExportHook, DPTRPretrainHook, NonFiniteLossHook
+from .hooks import DPTRExportHook, DPTRPretrainHook, EpochSeedHook, NonFiniteLossHook
 
 __all__ = [
     "BF16OptimWrapper",
     "Coverage",
     "DPTRExportHook",
     "DPTRPretrainHook",
+    "EpochSeedHook",
     "NonFiniteLossHook",
     "load_decoder",
 ]

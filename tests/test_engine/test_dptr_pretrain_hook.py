@@ -103,6 +103,7 @@ def config(work_dir: Path, images: Path, hook: dict[str, Any], **changes: Any) -
     options = {
         **STAGE_1,
         "custom_hooks": [
+            {"type": "EpochSeedHook"},
             {"type": "NonFiniteLossHook"},
             {"type": "DPTRExportHook"},
             {"type": "Probe"},
@@ -239,6 +240,33 @@ def test_interrupted_stage_1_goes_on(store: Path, images: Path, tmp_path: Path) 
     assert Probe.epochs == [0, 1, 2]
     (decoder,) = decoders(tmp_path)
     assert decoder.parent == checkpoint.parent
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_interrupted_or_not_it_ends_with_the_same_bits(
+    store: Path, bank: Path, images: Path, tmp_path: Path, num_workers: int
+) -> None:
+    hook = {
+        "embeddings": str(store),
+        "orp_bank": str(bank),
+        "epochs": 3,
+        "cfg_options": {"train_dataloader.num_workers": num_workers},
+    }
+    states = []
+    for name, stop_at in (("whole", None), ("interrupted", 1), ("other", None)):
+        Probe.stop_at = stop_at
+        changes = {"randomness": {"seed": 7 if name == "other" else 3}}
+        if stop_at is not None:
+            with pytest.raises(KeyboardInterrupt):
+                train(config(tmp_path / name, images, dict(hook), **changes))
+            Probe.stop_at = None
+            torch.rand(11)  # whatever happened before
+        train(config(tmp_path / name, images, dict(hook), **changes))
+        (decoder,) = decoders(tmp_path / name)
+        states.append(torch.load(decoder, weights_only=True)["state_dict"])
+    whole, interrupted, other = states
+    assert all(torch.equal(whole[key], interrupted[key]) for key in whole)
+    assert not all(torch.equal(whole[key], other[key]) for key in whole)
 
 
 def test_stage_1_does_without_a_store(images: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class ORP(BaseTransform):
         self.scale = scale
         self._rank = get_rank()
         self._rng: np.random.Generator | None = None
-        self._process = 0
+        self._source = (0, 0)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Perturb ``embedding`` of shape (L, D)."""
@@ -75,12 +75,12 @@ class ORP(BaseTransform):
             )
 
     def _generator(self) -> np.random.Generator:
-        """The generator of this process; made anew where a worker was forked."""
-        if self._rng is None or self._process != os.getpid():
-            worker = get_worker_info()
-            seed = worker.seed if worker else torch.initial_seed()
+        """The generator of this process; made anew where a worker was forked, or a seed was set."""
+        worker = get_worker_info()
+        seed = worker.seed if worker else torch.initial_seed()
+        if self._rng is None or self._source != (os.getpid(), seed):
             self._rng = np.random.default_rng([seed % 2**63, self._rank])
-            self._process = os.getpid()
+            self._source = (os.getpid(), seed)
         return self._rng
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 
 from .dptr_export_hook import DPTRExportHook
 from .dptr_pretrain_hook import DPTRPretrainHook
+from .epoch_seed_hook import EpochSeedHook
 from .non_finite_loss_hook import NonFiniteLossHook
 
-__all__ = ["DPTRExportHook", "DPTRPretrainHook", "NonFiniteLossHook"]
+__all__ = ["DPTRExportHook", "DPTRPretrainHook", "EpochSeedHook", "NonFiniteLossHook"]

@@ -20,7 +20,7 @@ from mmdptr.embeddings.text_embedding_store import PREFIX
 from .label_file import LabelFile
 
 EXCEEDS_CONTEXT = "exceeds CLIP context"
-TOKENIZER_CACHE = 1_000_000
+TOKENIZER_CACHE = 100_000
 """int: Words, of about 200 bytes each, that open_clip's tokenizer may remember; it forgets none."""
 
 Item = TypeVar("Item")

@@ -352,3 +352,12 @@ def test_several_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
         assert result.stdout.count("kB a label") == 1
     assert read_bytes(tmp_path / "three") == read_bytes(tmp_path / "one")
     assert len(read_bytes(tmp_path / "one")) == 9 + 2
+
+
+def test_the_tokenizer_does_not_remember_all_words(encoder, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmdptr.extraction.text_embeddings.TOKENIZER_CACHE", 4)
+    extract(corpus, tmp_path / "forgetful", encoder)
+    assert len(encoder.clip.tokenizer.cache) < 4 + 3 * 3  # words and pieces of one shard more
+    monkeypatch.undo()
+    extract(corpus, tmp_path / "store", encoder)
+    assert read_bytes(tmp_path / "forgetful") == read_bytes(tmp_path / "store")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info
+from open_clip.tokenizer import SimpleTokenizer
 from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder
@@ -186,8 +187,7 @@ def _tokenize(
             progress.update(len(labels))
             continue
         sentences = [encoder.tokenize(label) for label in labels]
-        if len(encoder.clip.tokenizer.cache) > TOKENIZER_CACHE:
-            encoder.clip.tokenizer.cache.clear()
+        _bound_cache(encoder.clip.tokenizer)
         fitting = [i for i, ids in enumerate(sentences) if encoder.fits(ids)]
         yield _Shard(
             name,
@@ -196,6 +196,13 @@ def _tokenize(
             [sentences[i] for i in fitting],
             [x for x, ids in zip(labels, sentences, strict=True) if not encoder.fits(ids)],
         )
+
+
+def _bound_cache(tokenizer: SimpleTokenizer) -> None:
+    """Forget the words of a full cache, but not the special tokens, which are in it from the start."""
+    if len(tokenizer.cache) > TOKENIZER_CACHE:
+        specials = [tokenizer.decoder[i] for i in tokenizer.all_special_ids]
+        tokenizer.cache = {token: token for token in specials}
 
 
 def _ahead(items: Iterator[Item], executor: Executor) -> Iterator[Item]:

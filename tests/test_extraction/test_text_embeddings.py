@@ -356,6 +356,7 @@ def test_several_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
 
 def test_the_tokenizer_does_not_remember_all_words(encoder, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("mmdptr.extraction.text_embeddings.TOKENIZER_CACHE", 4)
+    corpus.write_text("\n".join([*WORDS, "<end_of_text>", "sunday"]))
     extract(corpus, tmp_path / "forgetful", encoder)
     assert len(encoder.clip.tokenizer.cache) < 4 + 3 * 3  # words and pieces of one shard more
     monkeypatch.undo()

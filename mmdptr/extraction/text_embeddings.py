@@ -199,7 +199,7 @@ def _tokenize(
 
 
 def _bound_cache(tokenizer: SimpleTokenizer) -> None:
-    """Forget the words of a full cache, but not the special tokens, which are in it from the start."""
+    """Forget the words of a full cache, but not the special tokens, which are always there."""
     if len(tokenizer.cache) > TOKENIZER_CACHE:
         specials = [tokenizer.decoder[i] for i in tokenizer.all_special_ids]
         tokenizer.cache = {token: token for token in specials}

@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmocr.registry import MODELS
 
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore, TextEmbeddingWriter
-from tests.builders import nrtr
+from tests.builders import nrtr, nrtr_decoder
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "benchmarks"))
 tool = importlib.import_module("reading")
@@ -34,15 +34,16 @@ def gigabytes(shards: int) -> float:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Has a store of 750 labels and a bank."""
+    """Has a store of 750 labels, a smaller one and a bank."""
     tool.build_store(tmp_path / "store", gigabytes(3))
+    tool.build_store(tmp_path / "small", 0)
     tool.build_bank(tmp_path / "bank")
     return tmp_path
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    Config({"model": nrtr()}).dump(tmp_path / "tiny.py")
+    Config({"model": nrtr(decoder=nrtr_decoder(max_seq_len=20))}).dump(tmp_path / "tiny.py")
     return tmp_path / "tiny.py"
 
 
@@ -107,8 +108,9 @@ def test_all_batches_are_read_and_read_again(folder: Path, monkeypatch: pytest.M
         return collate(samples)
 
     monkeypatch.setattr(tool, "concat_collate", noting)
-    start, opened, first, second = tool.read(folder / "store", folder / "bank", 5, threads=1)
-    assert [len(batch) for batch in batches] == [8] * 10
+    start, opened, first, second = tool.read(folder, 5, threads=1)
+    assert [len(batch) for batch in batches] == [8] * 12  # two are of the small store
+    batches = batches[2:]
     assert batches[:5] == batches[5:]
     assert len({index for batch in batches for index in batch}) > 30
     assert start["store_mb"] == 0
@@ -121,7 +123,7 @@ def test_all_batches_are_read_and_read_again(folder: Path, monkeypatch: pytest.M
 
 
 def test_parameters_are_those_of_the_decoder(config: Path) -> None:
-    decoder = MODELS.build(nrtr()["decoder"])
+    decoder = MODELS.build(nrtr_decoder(max_seq_len=20))
     expected = sum(parameter.numel() for parameter in decoder.parameters())
     assert tool.decoder_parameters(config) == expected
 
@@ -160,17 +162,9 @@ def test_command_line(
     assert f"| NRTRDecoder of tiny | {nrtr_row['parameters'] / 1e6:.1f} M |" in printed
 
 
-def test_largest_decoder_is_compared(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    chosen: list[str] = []
-
-    def consume(config: Path, *_: object) -> dict[str, Any]:
-        chosen.append(config.stem)
-        return {"recognizer": "", "decoder": "", "parameters": 0, "labels_per_s": 1.0}
-
-    monkeypatch.setattr(tool, "consume", consume)
-    arguments = ("reading", folder, "--gigabytes", gigabytes(3), "--batches", 1)
-    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
-    tool.main()
-    assert chosen == ["dptr_satrn", "dptr_nrtr"]
+def test_largest_decoder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, width in (("dptr_a", 8), ("dptr_b", 512), ("dptr_c", 64), ("large", 9999)):
+        decoder = nrtr_decoder(d_inner=width)
+        Config({"model": nrtr(decoder=decoder)}).dump(tmp_path / f"{name}.py")
+    monkeypatch.setattr(tool, "config_folder", lambda: tmp_path)
+    assert tool.largest_recognizer() == tmp_path / "dptr_b.py"

@@ -62,6 +62,8 @@ def test_store_is_as_large_as_asked_for(folder: Path) -> None:
 
 def test_an_interrupted_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add, added = TextEmbeddingWriter.add_labels, []
+    words = ["x" * 20, *islice(tool.pseudo_words(), 999)]
+    monkeypatch.setattr(tool, "pseudo_words", lambda: iter(words))
 
     def add_labels(self: TextEmbeddingWriter, name: str, *content: Any) -> None:
         added.append(name)
@@ -76,8 +78,15 @@ def test_an_interrupted_build_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         tool.build_store(tmp_path / "store", gigabytes(4))
     assert [name[-1] for name in added] == ["0", "1", "2", "2", "3"]
     store = TextEmbeddingStore(tmp_path / "store")
-    assert store.labels() == list(islice(tool.pseudo_words(), 1000))
-    assert store.manifest["max_label_length"] == max(map(len, store.labels()))
+    assert store.labels() == words
+    assert store.manifest["max_label_length"] == 20
+    assert store.manifest["characters"] == "".join(sorted(set("".join(words))))
+
+
+def test_a_bank_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.build_bank(tmp_path / "bank")
+    monkeypatch.setattr(tool.ORPBankWriter, "add_images", None)
+    tool.build_bank(tmp_path / "bank")
 
 
 def test_mapped_files_are_told_apart(tmp_path: Path) -> None:

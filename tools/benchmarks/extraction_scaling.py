@@ -12,8 +12,11 @@ the end included, and English words into 4.4. The words of a corpus are the firs
 corpus.
 
 The last table carries the largest corpus on to a real one, a real tower and given hardware, on
-paper: the measured work a label, the tower's floating-point operations at the rate a GPU reaches,
-and bytes through a network. Nothing in it was measured at that size. Linux only.
+paper: the measured work a label, here in CPU time; the bytes that wider rows have more, at the rate
+at which a process packs, hashes and writes them (``reading.py`` builds its store like that); the
+tower's floating-point operations at the rate a GPU reaches; bytes through a network. Nothing of it
+was measured at that size: more than 4 million labels are deduplicated on disk, and that costs more
+the more there are. Linux only.
 
 Runs that ``--json`` holds are not repeated: a benchmark that was interrupted goes on with the next.
 """
@@ -320,6 +323,12 @@ def extrapolate(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]
         row[f"{phase}_cpu_us"] / 1e6 for phase in ("tokenizing", "reading", "encoding")
     )
 
+    width, slots = encoder.token_width, 1 + args.tokens
+    index = row["bytes_a_label"] - row["rows_a_label"] * (2 * WIDTH + ID_BYTES)
+    row_bytes = {"float16": 2 * width + ID_BYTES, "int8": width + ID_BYTES + SCALE_BYTES}
+    more = slots * row_bytes["float16"] + index - row["bytes_a_label"]
+    writing = max(0, more) / args.write / 1e9
+
     def hours(shared: float, alone: float = 0) -> list[str]:
         processes = (1, args.gpus)
         return [f"{(alone + shared / x) * args.target_labels / 3600:.2f} h" for x in processes]
@@ -328,12 +337,10 @@ def extrapolate(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]
         ["reading and filtering, by the first process", *hours(0, reading)],
         ["tokenizing, batching and writing", *hours(work)],
         [f"- of which tokenizing, {1 / tokenizing:,.0f} labels/s a process", *hours(tokenizing)],
+        [f"writing {more / 1000:.2f} kB more at {args.write:g} GB/s a process", *hours(writing)],
         [f"encoding, {flop / 1e9:.2f} GFLOP a label", *hours(encoding)],
-        ["all of it, nothing at the same time", *hours(work + encoding, reading)],
+        ["all of it, nothing at the same time", *hours(work + writing + encoding, reading)],
     ]
-    width, slots = encoder.token_width, 1 + args.tokens
-    index = row["bytes_a_label"] - row["rows_a_label"] * (2 * WIDTH + ID_BYTES)
-    row_bytes = {"float16": 2 * width + ID_BYTES, "int8": width + ID_BYTES + SCALE_BYTES}
     for kind, size in row_bytes.items():
         label = slots * size + index
         total = label * args.target_labels
@@ -365,6 +372,7 @@ def main() -> None:
     paper.add_argument("--gpus", type=int, default=8, help="default: %(default)s")
     paper.add_argument("--gpu", default="A100 (312 TFLOP/s in bf16)", help="default: %(default)s")
     paper.add_argument("--tflops", type=float, default=100, help="reached; default: %(default)s")
+    paper.add_argument("--write", type=float, default=0.1, help="GB/s; default: %(default)s")
     paper.add_argument("--gbit", type=float, default=10, help="a second; default: %(default)s")
     args = parser.parse_args()
     if args.threads:

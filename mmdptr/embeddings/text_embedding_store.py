@@ -4,13 +4,14 @@
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from .row_file import RowFile
@@ -119,9 +120,8 @@ class TextEmbeddingStore(ShardedReader):
     L = 1 + own tokens and D the width. Where the store was extracted with ``keep_padding``, the
     tokens reach to the end of CLIP's context.
 
-    Nothing is read before it is asked for. What says where a label lies is memory-mapped; features
-    are read from the file instead: through a mapping, all that was ever read would count as this
-    process's memory.
+    Nothing is read before it is asked for, and nothing stays: through a mapping, all that was ever
+    read, and what lies around it, would count as this process's memory.
 
     Args:
         folder (str or Path): The folder that ``tools/extract_text_embeddings.py`` wrote.
@@ -143,12 +143,7 @@ class TextEmbeddingStore(ShardedReader):
         self._shard_ends = list(accumulate(numbers[name] for name in self._names))
         prefix = self._shard(PREFIX)
         self.prefix, self._prefix_ids = prefix["features"], prefix["token_ids"]
-        self._index = cache(self._open_index)
         self._rows = lru_cache(OPEN_FILES)(self._open_rows)
-
-    def _open_index(self, shard: int) -> dict[str, np.ndarray]:
-        tensors = self._shard(self._names[shard])
-        return {k: x.numpy() for k, x in tensors.items() if k not in ("features", "token_ids")}
 
     def _open_rows(self, shard: int) -> RowFile:
         return RowFile(self.folder / f"{self._names[shard]}.safetensors")
@@ -173,10 +168,9 @@ class TextEmbeddingStore(ShardedReader):
 
     def label(self, index: int) -> str:
         """Return the label ``index``."""
-        shard, row, _, _ = self._place(index)
-        found = self._index(shard)
-        begin = found["text_ends"][row - 1] if row else 0
-        return found["text"][begin : found["text_ends"][row]].tobytes().decode()
+        shard, row = self._place(index)
+        span = self._span(shard, "text_ends", row)
+        return self._read(shard, "text", *span, np.uint8).tobytes().decode()
 
     def labels(self) -> list[str]:
         """Return all labels."""
@@ -184,7 +178,8 @@ class TextEmbeddingStore(ShardedReader):
 
     def label_hashes(self) -> np.ndarray:
         """Return :func:`hash_labels` of all labels, without reading them."""
-        shards = [self._index(shard)["hashes"] for shard in range(len(self._names))]
+        sizes = np.diff(self._shard_ends, prepend=0)
+        shards = [self._read(i, "hashes", 0, int(size)) for i, size in enumerate(sizes)]
         return np.concatenate(shards).view(np.uint32)
 
     def memory(self, index: int, with_prefix: bool = False) -> Tensor:
@@ -209,20 +204,24 @@ class TextEmbeddingStore(ShardedReader):
     ) -> list[tuple[Tensor, Tensor]]:
         """Return :meth:`memory` and :meth:`token_ids` of several labels, much faster."""
         places = [self._place(index) for index in indices]
-        lengths = [end - begin for _, _, begin, end in places]
+        spans = [self._span(shard, "ends", row) for shard, row in places]
+        lengths = [end - begin for begin, end in spans]
         int8 = self.manifest["source"]["int8"]
         features = np.empty((sum(lengths), self.width), dtype=np.int8 if int8 else np.float16)
         ids = np.empty(len(features), dtype=np.int32)
         row_bytes, id_bytes = features.itemsize * self.width, ids.itemsize
         feature_view, id_view = features.data.cast("B"), ids.data.cast("B")
         at = 0
-        for shard, _, begin, end in places:
+        for (shard, _), (begin, end) in zip(places, spans, strict=True):
             rows, to = self._rows(shard), at + end - begin
             rows.read("features", begin * row_bytes, feature_view[at * row_bytes : to * row_bytes])
             rows.read("token_ids", begin * id_bytes, id_view[at * id_bytes : to * id_bytes])
             at = to
         if int8:
-            scales = [self._index(shard)["scales"][begin:end] for shard, _, begin, end in places]
+            scales = [
+                self._read(shard, "scales", *span, np.float32)
+                for (shard, _), span in zip(places, spans, strict=True)
+            ]
             features = (features * np.concatenate(scales)[:, None]).astype(np.float16)
         found = list(
             zip(
@@ -233,7 +232,7 @@ class TextEmbeddingStore(ShardedReader):
         )
         if not with_prefix:
             return found
-        starts = [int(self._index(shard)["prefix_lengths"][row]) for shard, row, _, _ in places]
+        starts = [int(self._read(i, "prefix_lengths", row, row + 1)[0]) for i, row in places]
         return [
             (
                 torch.cat([memory[:1], self.prefix[:start], memory[1:]]),
@@ -242,12 +241,25 @@ class TextEmbeddingStore(ShardedReader):
             for (memory, own), start in zip(found, starts, strict=True)
         ]
 
-    def _place(self, index: int) -> tuple[int, int, int, int]:
-        """The shard of a label, its number there, and where its rows begin and end."""
+    def _place(self, index: int) -> tuple[int, int]:
+        """The shard of a label, and its number there."""
         shard = bisect_right(self._shard_ends, index)
-        row = index - (self._shard_ends[shard - 1] if shard else 0)
-        ends = self._index(shard)["ends"]
-        return shard, row, int(ends[row - 1]) if row else 0, int(ends[row])
+        return shard, index - (self._shard_ends[shard - 1] if shard else 0)
+
+    def _span(self, shard: int, ends: str, row: int) -> tuple[int, int]:
+        """Where a label's part of a ragged tensor begins and ends."""
+        if not row:
+            return 0, int(self._read(shard, ends, 0, 1)[0])
+        begin, end = self._read(shard, ends, row - 1, row + 1).tolist()
+        return begin, end
+
+    def _read(
+        self, shard: int, key: str, begin: int, end: int, dtype: DTypeLike = np.int32
+    ) -> np.ndarray:
+        """Part of a vector of a shard."""
+        found = np.empty(end - begin, dtype)
+        self._rows(shard).read(key, begin * found.itemsize, found.data.cast("B"))
+        return found
 
 
 def hash_labels(labels: Iterable[str]) -> np.ndarray:

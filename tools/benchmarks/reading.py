@@ -2,7 +2,7 @@
 """Labels a second that one process reads from a large store, its memory, and what training takes.
 
 The store holds made-up words with random features of ViT-B/16's width, and 4.5 own tokens a label,
-as English words have. It stays in ``--folder``: a build that was interrupted goes on, a finished
+as English words have. It stays in ``folder``: a build that was interrupted goes on, a finished
 store is read again. A fresh process opens it as training does, checksums included, and reads
 batches of random labels with ORP's noise, packed and collated, in the training process itself
 (``num_workers=0``). It reads them twice. What the first pass finds in the system's page cache is

@@ -50,6 +50,11 @@ def test_memories_are_those_of_a_store(
     assert ours.label(3) == store.label(3)
     for key in ("num_labels", "max_label_length", "characters"):
         assert ours.manifest[key] == store.manifest[key]
+    # In the batch that the store was written from: the same bits.
+    together = range(len(ours))
+    found, expected = (x.memories(together, with_prefix) for x in (ours, store))
+    for (memory, _), (memory_there, _) in zip(found, expected, strict=True):
+        assert torch.equal(memory, memory_there)
     indices = [3, 0, 8, 8, 5]
     found, expected = (x.memories(indices, with_prefix) for x in (ours, store))
     for (memory, ids), (memory_there, ids_there) in zip(found, expected, strict=True):

@@ -1,8 +1,8 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Encode word corpora with CLIP's text encoder into a text-embedding store.
 
-Interrupted, it goes on with the same command; what is lost is the shard that was being encoded, and
-the one before if it was not written yet. Several processes, started by `torchrun --nproc_per_node
+Interrupted, it goes on with the same command; what is lost is the shard that was not on the
+disk yet. Several processes, started by `torchrun --nproc_per_node
 N` or SLURM's `srun`, share the work; `--device cuda` gives each a GPU of its own.
 """
 
@@ -63,6 +63,9 @@ def parse_args() -> argparse.Namespace:
     memory.add_argument("--int8", action="store_true", help="half the disk; see the docs")
     parser.add_argument("--shard-size", type=int, default=4096, help="labels a shard")
     parser.add_argument(
+        "--workers", type=int, default=2, help="processes that tokenize; a fast GPU needs more"
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace a store that is finished, damaged or of another source",
@@ -95,7 +98,14 @@ def main() -> None:
         clip, prompt, args.keep_padding, args.joint_space, compile=args.compile
     )
     report = extract_text_embeddings(
-        args.corpora, args.out, encoder, label_filter, args.shard_size, args.overwrite, args.int8
+        args.corpora,
+        args.out,
+        encoder,
+        label_filter,
+        args.shard_size,
+        args.overwrite,
+        args.int8,
+        args.workers,
     )
     if not is_main_process():
         return

@@ -3,7 +3,8 @@
 
 from .orp_bank import ORPBank, ORPBankWriter
 from .sharded_folder import DamagedStoreError, manifest_hash
-from .text_embedding_store import TextEmbeddingStore, TextEmbeddingWriter
+from .text_embedding_store import TextEmbeddingStore
+from .text_embedding_writer import TextEmbeddingWriter
 
 __all__ = [
     "DamagedStoreError",

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .sharded_folder import ShardedWriter
+from .precision import to_half
 from .sharded_reader import ShardedReader
+from .sharded_writer import ShardedWriter
 
 KIND = "orp_bank"
 
@@ -33,12 +34,7 @@ class ORPBankWriter(ShardedWriter):
         Raises:
             ValueError: A value is not finite in float16.
         """
-        half = features.to(device="cpu", dtype=torch.float16).contiguous()
-        if not torch.isfinite(half).all():
-            raise ValueError(
-                "The image features are not finite in float16; check the CLIP weights."
-            )
-        self.add(name, {"features": half}, **notes)
+        self.add(name, {"features": to_half(features).contiguous()}, **notes)
 
 
 class ORPBank(ShardedReader):

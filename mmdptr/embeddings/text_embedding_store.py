@@ -1,13 +1,11 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""The text-embedding store: pseudo visual memory of a corpus, written once and read often."""
+"""Reading a text-embedding store: pseudo visual memory of a corpus."""
 
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,6 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from .row_file import RowFile
-from .sharded_folder import ShardedWriter
 from .sharded_reader import ShardedReader
 
 KIND = "text_embeddings"
@@ -26,91 +23,6 @@ POOLED = -1
 
 OPEN_FILES = 256
 """int: Shards that stay open in a process; many systems allow 1024 open files."""
-
-
-class TextEmbeddingWriter(ShardedWriter):
-    """Writes a text-embedding store in shards.
-
-    Args:
-        folder (str or Path): See :class:`ShardedWriter`, as for the next two and ``joins``.
-        source (dict): What the content depends on.
-        overwrite (bool): Whether to begin anew. Defaults to False.
-        joins (bool): Whether another process has begun the folder. Defaults to False.
-        int8 (bool): Whether to keep features as int8 with a scale a row: half the size, at an error
-            of at most 0.4 % of a row's largest value. Defaults to False: float16.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        source: dict[str, Any],
-        overwrite: bool = False,
-        joins: bool = False,
-        int8: bool = False,
-    ) -> None:
-        super().__init__(folder, KIND, {**source, "int8": int8}, overwrite, joins)
-        self.int8 = int8
-
-    def add_prefix(self, features: Tensor, token_ids: Tensor) -> None:
-        """Write features (P, D) and ids (P,) of the prompt's prefix, which all labels share."""
-        self.add(PREFIX, {"features": to_half(features), "token_ids": token_ids.to(torch.int32)})
-
-    def add_labels(
-        self,
-        name: str,
-        labels: Sequence[str],
-        pooled: Tensor,
-        tokens: Tensor,
-        lengths: Tensor,
-        prefix_lengths: Tensor,
-        token_ids: Tensor,
-        **notes: Any,
-    ) -> None:
-        """Write one shard of N labels.
-
-        Args:
-            name (str): Name of the shard.
-            labels (Sequence[str]): The N labels.
-            pooled (Tensor): Pooled features of shape (N, D).
-            tokens (Tensor): Own token features, one label behind the other, of shape (T, D).
-            lengths (Tensor): Own tokens a label, of shape (N,), T in all.
-            prefix_lengths (Tensor): Tokens of the prefix before them, of shape (N,).
-            token_ids (Tensor): Ids of the own tokens, of shape (T,).
-            **notes: JSON-able facts about this shard that the manifest keeps.
-
-        Raises:
-            ValueError: Pooled and token features differ in width, or a value is not finite.
-        """
-        if pooled.shape[1] != tokens.shape[1]:
-            raise ValueError(
-                f"The pooled feature has width {pooled.shape[1]}, the tokens {tokens.shape[1]}: "
-                "they cannot stand in one memory. Extract with --joint-space."
-            )
-        # A label's rows lie together: its pooled feature, then its tokens.
-        ends = (lengths + 1).cumsum(0)
-        heads = ends - (lengths + 1)
-        rows = torch.empty(len(labels) + len(tokens), tokens.shape[1], dtype=torch.float16)
-        is_token = torch.ones(len(rows), dtype=torch.bool)
-        is_token[heads] = False
-        rows[heads], rows[is_token] = to_half(pooled), to_half(tokens)
-        ids = torch.full((len(rows),), POOLED, dtype=torch.int32)
-        ids[is_token] = token_ids.to(torch.int32)
-        texts = [label.encode() for label in labels]
-        text_ends = np.cumsum([len(text) for text in texts], dtype=np.int32)
-        self.add(
-            name,
-            {
-                **(quantize(rows) if self.int8 else {"features": rows}),
-                "token_ids": ids,
-                "ends": ends.to(torch.int32),
-                "prefix_lengths": prefix_lengths.to(torch.int32),
-                "text": torch.tensor(bytearray(b"".join(texts)), dtype=torch.uint8),
-                "text_ends": torch.from_numpy(text_ends),
-                "hashes": torch.from_numpy(hash_labels(labels).view(np.int32)),
-            },
-            labels=len(labels),
-            **notes,
-        )
 
 
 class TextEmbeddingStore(ShardedReader):
@@ -265,25 +177,3 @@ class TextEmbeddingStore(ShardedReader):
 def hash_labels(labels: Iterable[str]) -> np.ndarray:
     """Return the CRC-32 of each label, uint32: what held-out labels are chosen by."""
     return np.fromiter((zlib.crc32(label.encode()) for label in labels), dtype=np.uint32)
-
-
-def quantize(rows: Tensor) -> dict[str, Tensor]:
-    """Turn float16 rows (R, D) into int8 ``features`` (R, D) and float32 ``scales`` (R,)."""
-    scales = rows.float().abs().amax(dim=1).clamp(min=torch.finfo(torch.float16).tiny) / 127
-    features = (rows.float() / scales[:, None]).round().to(torch.int8)
-    return {"features": features, "scales": scales}
-
-
-def to_half(features: Tensor) -> Tensor:
-    """Convert features to float16 on the CPU.
-
-    Raises:
-        ValueError: A value is not finite there.
-    """
-    half = features.to(device="cpu", dtype=torch.float16)
-    if not torch.isfinite(half).all():
-        raise ValueError(
-            "The features hold values that are not finite in float16. Check the CLIP weights, or "
-            "compute in --precision fp32."
-        )
-    return half

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
-from mmdptr.embeddings.text_embedding_store import POOLED, hash_labels, to_half
+from mmdptr.embeddings.precision import to_half
+from mmdptr.embeddings.text_embedding_store import POOLED, hash_labels
 
 from .text_embeddings import describe_source
 

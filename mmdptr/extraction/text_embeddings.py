@@ -1,14 +1,12 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """From word corpora to a text-embedding store."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info
-from open_clip.tokenizer import SimpleTokenizer
 from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder
@@ -19,12 +17,9 @@ from mmdptr.embeddings import TextEmbeddingWriter
 from mmdptr.embeddings.text_embedding_store import PREFIX
 
 from .label_file import LabelFile
+from .tokenizing import ShardTokenizer
 
 EXCEEDS_CONTEXT = "exceeds CLIP context"
-TOKENIZER_CACHE = 100_000
-"""int: Words, of about 200 bytes each, that open_clip's tokenizer may remember; it forgets none."""
-
-Item = TypeVar("Item")
 
 
 def extract_text_embeddings(
@@ -35,6 +30,7 @@ def extract_text_embeddings(
     shard_size: int = 4096,
     overwrite: bool = False,
     int8: bool = False,
+    workers: int = 0,
 ) -> FilterReport:
     """Encode the labels of corpora into a store; goes on where an interrupted run stopped.
 
@@ -47,12 +43,14 @@ def extract_text_embeddings(
         folder (str or Path): Where the store goes; all processes must see it.
         encoder (CLIPTextEncoder): The encoder.
         label_filter (LabelFilter): What is kept of the corpora.
-        shard_size (int): Labels a shard; an interrupted run loses the shard that it was encoding,
-            and the one before if that was still being written. Defaults to 4096.
+        shard_size (int): Labels a shard; an interrupted run loses the one that was not yet on the
+            disk. Defaults to 4096.
         overwrite (bool): Whether to replace a store that is finished, damaged or of another source.
             Defaults to False.
         int8 (bool): Whether to keep the features as int8, see :class:`TextEmbeddingWriter`.
             Defaults to False.
+        workers (int): Processes that tokenize ahead of the encoder; with 0 it waits for the
+            tokenizer. Defaults to 0.
 
     Returns:
         FilterReport: What was read, kept and dropped, and why; of use in the first process only.
@@ -65,7 +63,7 @@ def extract_text_embeddings(
     if shard_size < 1:
         raise ValueError(f"shard_size is {shard_size}, expected 1 or more.")
     with LabelFile(folder, shard_size) as labels:
-        return _extract(corpora, labels, folder, encoder, label_filter, overwrite, int8)
+        return _extract(corpora, labels, folder, encoder, label_filter, overwrite, int8, workers)
 
 
 def _extract(
@@ -76,6 +74,7 @@ def _extract(
     label_filter: LabelFilter,
     overwrite: bool,
     int8: bool,
+    workers: int,
 ) -> FilterReport:
     rank, _ = get_dist_info()
     written: list[Any] = [None]
@@ -97,7 +96,7 @@ def _extract(
             labels.publish()
             barrier()
         if not writer.complete:
-            _write_shards(writer, labels, encoder, number)
+            _write_shards(writer, labels, encoder, number, workers)
             if not rank and not writer.has(PREFIX):
                 writer.add_prefix(encoder.prefix_features(), torch.tensor(encoder.prefix_ids))
         barrier()
@@ -136,81 +135,37 @@ def describe_source(
     }
 
 
-class _Shard(NamedTuple):
-    """A shard on its way to the encoder: labels that fit into CLIP's context, and the others."""
-
-    name: str
-    size: int
-    labels: list[str]
-    sentences: list[list[int]]
-    exceeding: list[str]
-
-
 def _write_shards(
-    writer: TextEmbeddingWriter, labels: LabelFile, encoder: CLIPTextEncoder, number: int
+    writer: TextEmbeddingWriter,
+    labels: LabelFile,
+    encoder: CLIPTextEncoder,
+    number: int,
+    workers: int,
 ) -> None:
-    """Encode this process's shards; the next is tokenized and the last written meanwhile."""
+    """Encode this process's shards.
+
+    Each is written before the next is encoded: that takes a hundredth of the time, and whenever a
+    run is killed, it loses no more than one.
+    """
     rank, world_size = get_dist_info()
     name = f"Encoding, 1 of {world_size} processes" if world_size > 1 else "Encoding"
-    progress = tqdm(total=-(-number // world_size), desc=name, unit="label", disable=rank > 0)
-    with ThreadPoolExecutor(1) as tokenizer, ThreadPoolExecutor(1) as disk, progress:
-        write: Future[Any] = disk.submit(int)  # nothing yet
-        shards = _tokenize(writer, labels.shards(rank, world_size), encoder, progress)
-        for shard in _ahead(shards, tokenizer):
-            features = encoder.encode_ids(shard.sentences)
-            write.result()
-            write = disk.submit(
-                writer.add_labels,
-                shard.name,
-                shard.labels,
-                features.pooled,
-                features.tokens,
-                features.lengths,
-                features.prefix_lengths,
-                features.token_ids,
-                exceeding=shard.exceeding,
-            )
+    shards = ShardTokenizer(labels, writer, encoder, rank, world_size).ahead(workers)
+    share = -(-number // world_size)
+    with tqdm(total=share, desc=name, unit="label", disable=rank > 0) as progress:
+        for shard in shards:
+            if not shard.written:
+                features = encoder.encode_ids(shard.sentences)
+                writer.add_labels(
+                    shard.name,
+                    shard.labels,
+                    features.pooled,
+                    features.tokens,
+                    features.lengths,
+                    features.prefix_lengths,
+                    features.token_ids,
+                    exceeding=shard.exceeding,
+                )
             progress.update(shard.size)
-        write.result()
-
-
-def _tokenize(
-    writer: TextEmbeddingWriter,
-    shards: Iterable[tuple[int, list[str]]],
-    encoder: CLIPTextEncoder,
-    progress: tqdm,
-) -> Iterator[_Shard]:
-    """Tokenize the shards that are not written yet."""
-    for number, labels in shards:
-        name = f"labels-{number:05d}"
-        if writer.has(name):
-            progress.update(len(labels))
-            continue
-        sentences = [encoder.tokenize(label) for label in labels]
-        _bound_cache(encoder.clip.tokenizer)
-        fitting = [i for i, ids in enumerate(sentences) if encoder.fits(ids)]
-        yield _Shard(
-            name,
-            len(labels),
-            [labels[i] for i in fitting],
-            [sentences[i] for i in fitting],
-            [x for x, ids in zip(labels, sentences, strict=True) if not encoder.fits(ids)],
-        )
-
-
-def _bound_cache(tokenizer: SimpleTokenizer) -> None:
-    """Forget the words of a full cache, but not the special tokens, which are always there."""
-    if len(tokenizer.cache) > TOKENIZER_CACHE:
-        specials = [tokenizer.decoder[i] for i in tokenizer.all_special_ids]
-        tokenizer.cache = {token: token for token in specials}
-
-
-def _ahead(items: Iterator[Item], executor: Executor) -> Iterator[Item]:
-    """Yield items while the executor computes the next one."""
-    future = executor.submit(next, items, None)
-    while (item := future.result()) is not None:
-        future = executor.submit(next, items, None)
-        yield item
 
 
 def _summary(labels: Iterable[str], exceeding: set[str]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from torch import Tensor
 from mmdptr.embeddings import DamagedStoreError, manifest_hash
 from mmdptr.embeddings.sharded_folder import (
     FORMAT_VERSION,
-    ShardedWriter,
     open_shard,
     read_manifest,
     verify,
     write_atomically,
 )
+from mmdptr.embeddings.sharded_writer import ShardedWriter
 
 from ..interruption import Killed, kill_at, read_bytes
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mmdptr.embeddings import ORPBank, ORPBankWriter, TextEmbeddingStore, TextEmbeddingWriter
-from mmdptr.embeddings.sharded_folder import ShardedWriter
 from mmdptr.embeddings.sharded_reader import ShardedReader
+from mmdptr.embeddings.sharded_writer import ShardedWriter
 
 from ..interruption import Killed, read_bytes
 

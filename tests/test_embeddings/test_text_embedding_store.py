@@ -19,7 +19,8 @@ from mmdptr.embeddings import (
     TextEmbeddingWriter,
     text_embedding_store,
 )
-from mmdptr.embeddings.text_embedding_store import POOLED, quantize
+from mmdptr.embeddings.precision import quantize
+from mmdptr.embeddings.text_embedding_store import POOLED
 
 WIDTH = 5
 PREFIX = torch.arange(6 * WIDTH).view(6, WIDTH) / 10

@@ -18,6 +18,7 @@ from mmdptr.embeddings import (
     TextEmbeddingStore,
     manifest_hash,
     sharded_folder,
+    sharded_writer,
     verification,
 )
 
@@ -51,13 +52,13 @@ def folder(tmp_path):
 def hashed(monkeypatch):
     """The names of the shards that are read, in order."""
     names = []
-    sha256 = sharded_folder._sha256
+    sha256 = sharded_folder.file_sha256
 
     def note(path: Path, *args: Any) -> str:
         names.append(path.stem)
         return sha256(path, *args)
 
-    monkeypatch.setattr(sharded_folder, "_sha256", note)
+    monkeypatch.setattr(sharded_folder, "file_sha256", note)
     return names
 
 
@@ -149,7 +150,7 @@ def test_what_was_just_written_is_not_remembered(folder, hashed, monkeypatch):
 
 
 def test_change_while_it_is_read_is_found_next_time(folder, monkeypatch):
-    sha256 = sharded_folder._sha256
+    sha256 = sharded_folder.file_sha256
 
     def change_after(path: Path, *args: Any) -> str:
         digest = sha256(path, *args)
@@ -158,7 +159,7 @@ def test_change_while_it_is_read_is_found_next_time(folder, monkeypatch):
 
     time.sleep(1.5 * CLOCK_STEP)
     with monkeypatch.context() as patch:
-        patch.setattr(sharded_folder, "_sha256", change_after)
+        patch.setattr(sharded_folder, "file_sha256", change_after)
         verification.verify_changed(folder, sharded_folder.read_manifest(folder, "text_embeddings"))
     time.sleep(1.5 * CLOCK_STEP)
     with pytest.raises(DamagedStoreError, match="labels-00000"):
@@ -280,7 +281,7 @@ def test_writer_puts_a_file_where_a_link_led_out(folder):
     expected = read_bytes(folder)
     source = json.loads(expected["manifest.json"])["source"]
     other = folder.with_name("other")
-    with sharded_folder.ShardedWriter(other, "text_embeddings", source) as writer:
+    with sharded_writer.ShardedWriter(other, "text_embeddings", source) as writer:
         shard = sharded_folder.open_shard(
             folder, "prefix", sharded_folder.read_manifest(folder, "text_embeddings")
         )

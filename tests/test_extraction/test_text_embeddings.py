@@ -354,8 +354,45 @@ def test_several_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
     assert len(read_bytes(tmp_path / "one")) == 9 + 2
 
 
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_tokenizing_processes_change_nothing(tiny_clip, corpus, tmp_path, workers):
+    corpus.write_text("\n".join([*WORDS, "b" * 70, "last"]))
+    encoder = CLIPTextEncoder(tiny_clip, SPELLED)
+    one = extract(corpus, tmp_path / "one", encoder)
+    several = extract(corpus, tmp_path / "several", encoder, workers=workers)
+    assert read_bytes(tmp_path / "several") == read_bytes(tmp_path / "one")
+    assert several.to_dict() == one.to_dict()
+
+
+def test_an_error_in_a_tokenizing_process_reaches_the_user(tiny_clip, corpus, tmp_path):
+    class Failing(CLIPTextEncoder):
+        def tokenize(self, label: str) -> list[int]:
+            if label == "x-ray":
+                raise ValueError("no token for x-ray")
+            return super().tokenize(label)
+
+    with pytest.raises(ValueError, match="no token for x-ray"):
+        extract(corpus, tmp_path / "store", Failing(tiny_clip), workers=2)
+    extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip), workers=2)
+    assert TextEmbeddingStore(tmp_path / "store").labels() == WORDS
+
+
+def test_one_shard_at_most_is_not_on_the_disk(tiny_clip, corpus, tmp_path):
+    class Watching(CLIPTextEncoder):
+        begun = 0
+
+        def encode_ids(self, sentences: Sequence[Sequence[int]]) -> Any:
+            assert len(list((tmp_path / "store").glob("labels-*.json"))) == self.begun
+            self.begun += 1
+            return super().encode_ids(sentences)
+
+    watching = Watching(tiny_clip)
+    extract(corpus, tmp_path / "store", watching, workers=2)
+    assert watching.begun == 4
+
+
 def test_the_tokenizer_does_not_remember_all_words(encoder, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmdptr.extraction.text_embeddings.TOKENIZER_CACHE", 4)
+    monkeypatch.setattr("mmdptr.extraction.tokenizing.TOKENIZER_CACHE", 4)
     corpus.write_text("\n".join([*WORDS, "<end_of_text>", "sunday"]))
     extract(corpus, tmp_path / "forgetful", encoder)
     assert len(encoder.clip.tokenizer.cache) < 4 + 3 * 3  # words and pieces of one shard more

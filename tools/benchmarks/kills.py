@@ -4,8 +4,8 @@
 The real tool encodes made-up labels with a small CLIP. A process of it, one rank of several with
 ``--processes``, is killed by SIGKILL at a random moment between the first file and the end; then
 the same command is repeated. The store must have the bytes of an undisturbed run. Lost are shards
-that were begun and not yet safe on disk: at most one that is encoded and one that is written a
-process. What is safe must not be encoded again.
+that were begun and not yet safe on disk: at most one a process. What is safe must not be encoded
+again.
 
 Importing takes longer than encoding, so single processes are forked from this one, which has
 imported everything; ranks are started by torchrun and import for themselves.

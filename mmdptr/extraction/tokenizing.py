@@ -1,0 +1,103 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Tokenizing the labels of a store ahead of the encoder, in processes of their own."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from open_clip.tokenizer import SimpleTokenizer
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from mmdptr.clip import CLIPTextEncoder
+from mmdptr.embeddings import TextEmbeddingWriter
+
+from .label_file import LabelFile
+
+TOKENIZER_CACHE = 100_000
+"""int: Words, of about 200 bytes each, that open_clip's tokenizer may remember; it forgets none."""
+
+
+class TokenizedShard(NamedTuple):
+    """A shard on its way to the encoder.
+
+    Args:
+        name (str): Its name in the store.
+        size (int): Its labels, those that do not fit into CLIP's context included.
+        labels (list[str]): Labels that fit.
+        sentences (list[list[int]]): Their token ids.
+        exceeding (list[str]): Labels that do not fit.
+        written (bool): Whether it is safe on disk already, and therefore not tokenized.
+    """
+
+    name: str
+    size: int
+    labels: list[str]
+    sentences: list[list[int]]
+    exceeding: list[str]
+    written: bool = False
+
+
+class ShardTokenizer(IterableDataset):
+    """Tokenizes every ``step``-th shard of a corpus, from shard ``first`` on.
+
+    The workers of a loader take turns, so that it yields the shards in order.
+
+    Args:
+        labels (LabelFile): The corpus.
+        writer (TextEmbeddingWriter): Knows which shards are safe on disk already.
+        encoder (CLIPTextEncoder): Its tokenizer is used, and nothing of its tower.
+        first (int): The first shard. Defaults to 0.
+        step (int): Defaults to 1.
+    """
+
+    def __init__(
+        self,
+        labels: LabelFile,
+        writer: TextEmbeddingWriter,
+        encoder: CLIPTextEncoder,
+        first: int = 0,
+        step: int = 1,
+    ) -> None:
+        self.labels = labels
+        self.writer = writer
+        self.encoder = encoder
+        self.first = first
+        self.step = step
+
+    def __iter__(self) -> Iterator[TokenizedShard]:
+        worker = get_worker_info()
+        turn, turns = (worker.id, worker.num_workers) if worker else (0, 1)
+        for number, labels in self.labels.shards(self.first + turn * self.step, turns * self.step):
+            name = f"labels-{number:05d}"
+            if self.writer.has(name):
+                yield TokenizedShard(name, len(labels), [], [], [], written=True)
+            else:
+                yield self._tokenize(name, labels)
+
+    def _tokenize(self, name: str, labels: list[str]) -> TokenizedShard:
+        fitting, sentences, exceeding = [], [], []
+        for label in labels:
+            ids = self.encoder.tokenize(label)
+            if self.encoder.fits(ids):
+                fitting.append(label)
+                sentences.append(ids)
+            else:
+                exceeding.append(label)
+        _bound_cache(self.encoder.clip.tokenizer)
+        return TokenizedShard(name, len(labels), fitting, sentences, exceeding)
+
+    def ahead(self, workers: int) -> DataLoader:
+        """Return a loader that tokenizes in as many processes; 0 tokenizes when asked.
+
+        They are forked: a fresh process would import PyTorch for longer than most corpora take.
+        """
+        context = "fork" if workers else None
+        return DataLoader(
+            self, batch_size=None, num_workers=workers, multiprocessing_context=context
+        )
+
+
+def _bound_cache(tokenizer: SimpleTokenizer) -> None:
+    """Forget the words of a full cache, but not the special tokens, which are always there."""
+    if len(tokenizer.cache) > TOKENIZER_CACHE:
+        specials = [tokenizer.decoder[i] for i in tokenizer.all_special_ids]
+        tokenizer.cache = {token: token for token in specials}

@@ -72,7 +72,9 @@ class ORPBank(ShardedReader):
         """int: Width C of the features."""
         return self._features[0].shape[2]
 
-    def sample(self, lengths: Sequence[int], rng: np.random.Generator) -> Tensor:
+    def sample(
+        self, lengths: Sequence[int], rng: np.random.Generator, shared_positions: bool = False
+    ) -> Tensor:
         """Draw token features of one random image for each of N labels.
 
         Positions are drawn without replacement as long as the image has enough of them, as the
@@ -81,6 +83,8 @@ class ORPBank(ShardedReader):
         Args:
             lengths (Sequence[int]): How many for each label, N numbers with the sum S.
             rng (numpy.random.Generator): Source of chance.
+            shared_positions (bool): Whether all labels get the same positions, of images of their
+                own. Defaults to False.
 
         Returns:
             Tensor: Of shape (S, C), float16, one label's behind the other's.
@@ -88,7 +92,10 @@ class ORPBank(ShardedReader):
         numbers = np.asarray(lengths)
         images = rng.integers(len(self), size=len(numbers))
         positions = np.tile(np.arange(self.num_tokens), (len(numbers), 1))
-        rng.permuted(positions, axis=1, out=positions)
+        if shared_positions:
+            positions = positions[:, rng.permutation(self.num_tokens)]
+        else:
+            rng.permuted(positions, axis=1, out=positions)
         slots = np.arange(numbers.max())
         own = slots < numbers[:, None]
         return self.tokens(images.repeat(numbers), positions[:, slots % self.num_tokens][own])

@@ -8,13 +8,14 @@ from .decoders import (
     CachedNRTRDecoder,
     CachedParallelSARDecoder,
     NRTRMapDecoder,
+    PARSeqDecoder,
     StatefulSARDecoder,
 )
-from .losses import DPTRLoss
+from .losses import DPTRLoss, PARSeqLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
 from .necks import FMU
 from .pretrainers import DPTRPretrainer
-from .recognizers import DPTRRecognizer
+from .recognizers import DPTRRecognizer, PARSeq
 
 __all__ = [
     "FMU",
@@ -27,6 +28,9 @@ __all__ = [
     "DPTRRecognizer",
     "MemoryLayout",
     "NRTRMapDecoder",
+    "PARSeq",
+    "PARSeqDecoder",
+    "PARSeqLoss",
     "StatefulSARDecoder",
     "TextEmbeddingPreprocessor",
     "ViT",

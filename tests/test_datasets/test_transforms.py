@@ -102,6 +102,19 @@ def test_samples_of_a_batch_get_noise_of_their_own(bank: Path) -> None:
     assert torch.equal(seeded(bank).transform_batch([results()])[0]["embedding"], single)
 
 
+def test_samples_of_a_batch_may_share_the_positions(bank: Path) -> None:
+    def positions(**options: Any) -> list[list[float]]:
+        orp = ORP(str(bank), scale=1.0, **options)
+        batch = orp.transform_batch([results(length=6) for _ in range(40)])
+        clean = results(length=6)["embedding"].float()
+        noise = torch.stack([x["embedding"] - clean for x in batch]).round()
+        assert len(noise[:, 0, 0].unique()) > 1, "of images of their own"
+        return noise[:, :, 1].tolist()
+
+    assert len({tuple(x) for x in positions(shared_positions=True)}) == 1
+    assert len({tuple(x) for x in positions()}) == 40
+
+
 def test_the_dataset_gives_batches_to_what_takes_them(store: Path, bank: Path) -> None:
     pipeline = [{"type": "ORP", "bank": str(bank)}, {"type": "PackTextEmbeddings"}]
     dataset = TextEmbeddingDataset(str(store), pipeline)
@@ -197,7 +210,7 @@ def test_it_travels_to_a_spawned_worker(bank: Path) -> None:
     assert len(copy.bank) == 20
     noise_of(copy)
     assert len(pickle.dumps(orp)) < 5000  # not the features
-    assert repr(orp) == f"ORP(bank='{bank}', scale=0.1)"
+    assert repr(orp) == f"ORP(bank='{bank}', scale=0.1, shared_positions=False)"
 
 
 def test_extracted_store_and_bank_fit(text_store: Path, orp_bank: Path) -> None:

@@ -18,8 +18,7 @@ from mmdptr.embeddings import ORPBank
 class ORP(BaseTransform):
     """Adds CLIP features of a random natural image to text embeddings (arXiv 2408.05706).
 
-    Each sample gets one random image and token positions of its own; the authors' public code
-    draws one set of positions for the whole batch. For training pipelines only.
+    Each sample gets one random image and token positions of its own. For training pipelines only.
 
     The noise depends on the training's seed, the rank and the worker: no two ranks or workers draw
     the same, and two runs with one seed do.
@@ -29,6 +28,8 @@ class ORP(BaseTransform):
     Args:
         bank (str): Folder of the ORP bank.
         scale (float): Weight of the noise, the paper's lambda. Defaults to 0.1.
+        shared_positions (bool): Whether all samples of a batch get the same positions, of images of
+            their own, as in the authors' public code. Defaults to False.
         verify_checksums (bool): Whether to verify the bank first. Defaults to True.
 
     Raises:
@@ -37,9 +38,16 @@ class ORP(BaseTransform):
             the text embeddings.
     """
 
-    def __init__(self, bank: str, scale: float = 0.1, verify_checksums: bool = True) -> None:
+    def __init__(
+        self,
+        bank: str,
+        scale: float = 0.1,
+        shared_positions: bool = False,
+        verify_checksums: bool = True,
+    ) -> None:
         self.bank = ORPBank(bank, verify_checksums)
         self.scale = scale
+        self.shared_positions = shared_positions
         self._rank = get_rank()
         self._rng: np.random.Generator | None = None
         self._source = (0, 0)
@@ -53,7 +61,7 @@ class ORP(BaseTransform):
         for results in batch:
             self._check(results["clip"], results["embedding"].shape[1])
         lengths = [len(results["embedding"]) for results in batch]
-        noise = self.bank.sample(lengths, self._generator()).float()
+        noise = self.bank.sample(lengths, self._generator(), self.shared_positions).float()
         memories = torch.cat([results["embedding"] for results in batch]).float()
         memories.add_(noise, alpha=self.scale)
         for results, memory in zip(batch, memories.split(lengths), strict=True):
@@ -84,4 +92,7 @@ class ORP(BaseTransform):
         return self._rng
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(bank={str(self.bank.folder)!r}, scale={self.scale})"
+        return (
+            f"{type(self).__name__}(bank={str(self.bank.folder)!r}, scale={self.scale}, "
+            f"shared_positions={self.shared_positions})"
+        )

@@ -5,6 +5,7 @@ from .cached_master_decoder import CachedMasterDecoder
 from .cached_nrtr_decoder import CachedNRTRDecoder
 from .cached_parallel_sar_decoder import CachedParallelSARDecoder
 from .nrtr_map_decoder import NRTRMapDecoder
+from .parseq_decoder import PARSeqDecoder
 from .stateful_sar_decoder import StatefulSARDecoder
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "CachedNRTRDecoder",
     "CachedParallelSARDecoder",
     "NRTRMapDecoder",
+    "PARSeqDecoder",
     "StatefulSARDecoder",
 ]

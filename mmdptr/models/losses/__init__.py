@@ -2,5 +2,6 @@
 """Losses."""
 
 from .dptr_loss import DPTRLoss
+from .parseq_loss import PARSeqLoss
 
-__all__ = ["DPTRLoss"]
+__all__ = ["DPTRLoss", "PARSeqLoss"]

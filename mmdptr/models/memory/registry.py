@@ -17,6 +17,7 @@ _LAYOUTS: dict[str, MemoryLayout] = {
     # The U-Net of its attention is made for 8 x 32.
     "ABIVisionDecoder": MemoryLayout("out_enc", "grid", "in_channels", grid=(8, 32)),
     "ABIFuser": MemoryLayout("out_enc", "grid", "vision_decoder.in_channels", grid=(8, 32)),
+    "PARSeqDecoder": MemoryLayout("feat", "sequence", "d_model", any_length=True),
     "CRNNDecoder": MemoryLayout("feat", "row", "in_channels", slots_per_token=2),
     "SVTRDecoder": MemoryLayout("out_enc", "row", "in_channels", slots_per_token=2),
 }

@@ -2,5 +2,6 @@
 """Recognizers."""
 
 from .dptr_recognizer import DPTRRecognizer
+from .parseq import PARSeq
 
-__all__ = ["DPTRRecognizer"]
+__all__ = ["DPTRRecognizer", "PARSeq"]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from mmengine.config import Config
@@ -190,14 +191,23 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     if hasattr(model, "layout"):  # an encoder that was pre-trained, too
         shared = model.layout.reads_encoder and model.with_encoder
         assert multipliers.get("encoder", 1.0) == (multiplier if shared else 1.0)
-    parts = {id(p): name.split(".")[0] for name, p in model.named_parameters()}
     rates = {
-        (parts[id(p)], group["lr"])
+        id(p): group["lr"]
         for group in build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
         for p in group["params"]
     }
-    assert {x for x, _ in rates} == {*parts.values()}
-    assert all(rate == pytest.approx(lr * multipliers.get(x, 1.0)) for x, rate in rates)
+    for parameter, p in model.named_parameters():
+        key = max((k for k in multipliers if k in parameter), key=len, default="")
+        assert rates[id(p)] == pytest.approx(lr * multipliers.get(key, 1.0)), parameter
+
+
+@pytest.mark.parametrize("name", [x for x in RECOGNIZERS if "clip" in x])
+def test_clip_sees_images_normalized_as_it_knows_them(name: str, photo: Path) -> None:
+    cfg = read(name)
+    found = MODELS.build(cfg.model.data_preprocessor)(images(cfg, photo))["inputs"][0]
+    transform = open_clip.image_transform((224, 224), is_train=False, resize_mode="squash")
+    expected = transform(Image.open(photo))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 def test_finetuning_takes_what_pre_training_writes() -> None:

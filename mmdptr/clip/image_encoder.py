@@ -24,15 +24,8 @@ class CLIPImageEncoder:
     """
 
     def __init__(self, clip: LoadedCLIP) -> None:
-        visual = clip.model.visual
-        if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
-            raise ValueError(
-                f"The image tower of {clip.identity.model!r} is a {type(visual).__name__}"
-                f"{' with attention pooling' if hasattr(visual, 'attn_pool') else ''}; expected "
-                "open_clip's plain VisionTransformer, as in 'ViT-B-16-quickgelu'."
-            )
+        self.visual = plain_vision_transformer(clip)
         self.clip = clip
-        self.visual = visual
 
     def load(self, path: str) -> Tensor:
         """Read an image file with CLIP's own resize, centre crop and normalisation.
@@ -60,7 +53,38 @@ class CLIPImageEncoder:
         Returns:
             Tensor: Of shape (B, T, C) with T tokens, class token first, of joint width C.
         """
-        visual = self.visual
-        states = visual._embeds(images.to(self.clip.device, self.clip.dtype))
-        states = visual.ln_post(visual.transformer(states))
-        return states if visual.proj is None else states @ visual.proj
+        return token_features(self.visual, images.to(self.clip.device, self.clip.dtype))
+
+
+def plain_vision_transformer(clip: LoadedCLIP) -> VisionTransformer:
+    """Return the image tower of a CLIP.
+
+    Raises:
+        ValueError: It is not open_clip's plain vision transformer.
+    """
+    visual = clip.model.visual
+    if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
+        raise ValueError(
+            f"The image tower of {clip.identity.model!r} is a {type(visual).__name__}"
+            f"{' with attention pooling' if hasattr(visual, 'attn_pool') else ''}; expected "
+            "open_clip's plain VisionTransformer, as in 'ViT-B-16-quickgelu'."
+        )
+    return visual
+
+
+def token_features(
+    visual: VisionTransformer, images: Tensor, with_projection: bool = True
+) -> Tensor:
+    """Compute the features of all tokens, class token first, after ``ln_post``.
+
+    Args:
+        visual (open_clip.transformer.VisionTransformer): The image tower.
+        images (Tensor): Preprocessed images of shape (B, 3, H, W).
+        with_projection (bool): Whether to project them to the joint space, if the tower has a
+            projection. Defaults to True.
+
+    Returns:
+        Tensor: Of shape (B, T, C) with T tokens.
+    """
+    states = visual.ln_post(visual.transformer(visual._embeds(images)))
+    return states @ visual.proj if with_projection and visual.proj is not None else states

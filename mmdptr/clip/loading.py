@@ -65,6 +65,7 @@ def load_clip(
     precision: str = "fp32",
     seed: int = 0,
     cache_dir: str | None = None,
+    image_size: tuple[int, int] | None = None,
 ) -> LoadedCLIP:
     """Load a CLIP as a frozen source of features.
 
@@ -79,6 +80,8 @@ def load_clip(
         precision (str): ``'fp32'``, ``'bf16'`` or ``'fp16'``. Defaults to ``'fp32'``.
         seed (int): Seed of random weights, so that they can be had again. Defaults to 0.
         cache_dir (str, optional): Where open_clip keeps downloads. Defaults to its own choice.
+        image_size (tuple[int, int], optional): Height and width of images; position embeddings of
+            another size are interpolated. Defaults to None: that of the model.
 
     Returns:
         LoadedCLIP: The model with everything that belongs to it.
@@ -103,6 +106,10 @@ def load_clip(
             "Leave it None."
         )
 
+    if image_size is not None and image_size[0] == image_size[1]:
+        size: tuple[int, int] | int | None = image_size[0]  # convolutional towers take one number
+    else:
+        size = image_size
     with torch.random.fork_rng(devices=[]), _quiet_open_clip():
         torch.manual_seed(seed)
         try:
@@ -113,6 +120,7 @@ def load_clip(
                 require_pretrained=pretrained != RANDOM,
                 pretrained_text=pretrained != RANDOM,
                 cache_dir=cache_dir,
+                force_image_size=size,
                 device="cpu",
             )
         except Exception as error:  # a damaged file can raise anything

@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Models: memory layouts, the FMU, recognizers and the pre-trainer."""
 
-from .backbones import ConvStem, ViT
+from .backbones import CLIPVisionBackbone, ConvStem, ViT
 from .data_preprocessors import TextEmbeddingPreprocessor, mix_slots
 from .decoders import (
     CachedMasterDecoder,
@@ -19,6 +19,7 @@ from .recognizers import DPTRRecognizer, PARSeq
 
 __all__ = [
     "FMU",
+    "CLIPVisionBackbone",
     "CachedMasterDecoder",
     "CachedNRTRDecoder",
     "CachedParallelSARDecoder",

@@ -89,7 +89,12 @@ def _config(row: str) -> dict[str, Any]:
 
 def _shorten(model: dict[str, Any]) -> None:
     """Make the images small and repeat no layer, but keep the widths and each kind of layer."""
-    if model["encoder"]["type"] == "SVTREncoder":
+    if model["backbone"] and model["backbone"]["type"] == "CLIPVisionBackbone":
+        model["backbone"].update(model="mmdptr-tiny", image_size=[32, 128])
+        model["decoder"]["d_model"] = 256
+        if model["decoder"]["type"] == "NRTRMapDecoder":
+            model["decoder"].update(d_embedding=256, d_k=32, d_v=32)
+    if model["encoder"] and model["encoder"]["type"] == "SVTREncoder":
         model["encoder"].update(depth=[1, 1, 1], mixer_types=["Local", "Local", "Global"])
         model["encoder"].update(img_size=[32, 64], max_seq_len=16)
         model["preprocessor"].update(output_image_size=(32, 64))
@@ -108,7 +113,7 @@ def config(row: str, **neck: Any) -> dict[str, Any]:
 def make(model: dict[str, Any]) -> Any:
     """Build, and switch off all that is random."""
     torch.manual_seed(0)
-    built = MODELS.build(model)
+    built = MODELS.build(model).to(torch.get_default_dtype())  # CLIP is float32 whatever it is
     for module in built.modules():
         for name in ("p", "drop_prob", "dropout"):
             if isinstance(getattr(module, name, None), float):

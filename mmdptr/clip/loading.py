@@ -66,6 +66,7 @@ def load_clip(
     seed: int = 0,
     cache_dir: str | None = None,
     image_size: tuple[int, int] | None = None,
+    custom_text: bool = False,
 ) -> LoadedCLIP:
     """Load a CLIP as a frozen source of features.
 
@@ -82,6 +83,8 @@ def load_clip(
         cache_dir (str, optional): Where open_clip keeps downloads. Defaults to its own choice.
         image_size (tuple[int, int], optional): Height and width of images; position embeddings of
             another size are interpolated. Defaults to None: that of the model.
+        custom_text (bool): Whether the text tower is a module of its own, ``model.text``, and not
+            part of the model itself, as it is in many. Defaults to False: the model's own build.
 
     Returns:
         LoadedCLIP: The model with everything that belongs to it.
@@ -121,6 +124,7 @@ def load_clip(
                 pretrained_text=pretrained != RANDOM,
                 cache_dir=cache_dir,
                 force_image_size=size,
+                force_custom_text=custom_text,
                 device="cpu",
             )
         except Exception as error:  # a damaged file can raise anything

@@ -79,9 +79,7 @@ class CLIPTextEncoder:
         self.prompt = prompt or Prompt()
         self.keep_padding = keep_padding
         self.joint_space = joint_space
-        # CLIP keeps its text tower in itself, CustomTextCLIP in `.text`.
-        self.tower: Any = getattr(clip.model, "text", clip.model)
-        self._check_tower()
+        self.tower = causal_text_tower(clip)
         self.context_length: int = self.tower.context_length
         tokenizer: SimpleTokenizer = clip.tokenizer
         self.prefix_ids = [tokenizer.sot_token_id, *tokenizer.encode(self.prompt.prefix)]
@@ -96,25 +94,6 @@ class CLIPTextEncoder:
             )
         run = self.transformer.__call__
         self._run = torch.compile(run, dynamic=True) if compile else run
-
-    def _check_tower(self) -> None:
-        tower = self.tower
-        causal = getattr(tower, "attn_mask", None) is not None
-        plain = isinstance(getattr(tower, "transformer", None), Transformer)
-        # CLIP calls it `text_pool_type`, the tower of CustomTextCLIP `pool_type`.
-        pooling = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
-        at_eot = pooling in ("argmax", "eos") and getattr(tower, "cls_emb", None) is None
-        if not (causal and plain and at_eot):
-            raise ValueError(
-                f"The text tower of {self.clip.identity.model!r} ({type(tower).__name__}) is not "
-                "open_clip's causal text transformer pooled at the end of text. Use a CLIP with "
-                "one, e.g. 'ViT-B-16-quickgelu' with pretrained='openai'."
-            )
-        if not isinstance(self.clip.tokenizer, SimpleTokenizer):
-            raise ValueError(
-                f"The tokenizer of {self.clip.identity.model!r} is a "
-                f"{type(self.clip.tokenizer).__name__}; expected CLIP's byte-pair tokenizer."
-            )
 
     @property
     def token_width(self) -> int:
@@ -188,7 +167,9 @@ class CLIPTextEncoder:
             # Like open_clip's pooling: the first of the largest ids is the end of text.
             ends_at = self._to_device(batch.argmax(dim=1))
             index = self._to_device(torch.tensor(rows))
-            pooled[index] = self._project(states[torch.arange(len(rows), device=device), ends_at])
+            pooled[index] = project_text(
+                self.tower, states[torch.arange(len(rows), device=device), ends_at]
+            )
             places = (offsets[rows, None] + torch.arange(length)).flatten()
             tokens[self._to_device(places)] = self._project_tokens(states).flatten(0, 1)
             token_ids[places] = batch.flatten()
@@ -220,14 +201,43 @@ class CLIPTextEncoder:
             x = x.pin_memory()
         return x.to(self.clip.device, non_blocking=True)
 
-    def _project(self, x: Tensor) -> Tensor:
-        projection = self.tower.text_projection
-        if projection is None:
-            return x
-        return projection(x) if isinstance(projection, nn.Linear) else x @ projection
-
     def _project_tokens(self, x: Tensor) -> Tensor:
-        return self._project(x) if self.joint_space else x
+        return project_text(self.tower, x) if self.joint_space else x
+
+
+def causal_text_tower(clip: LoadedCLIP) -> Any:
+    """Return the text tower of a CLIP: the part of it, or the CLIP that is its own text tower.
+
+    Raises:
+        ValueError: It is not open_clip's causal transformer with CLIP's byte-pair tokenizer.
+    """
+    # CLIP keeps its text tower in itself, CustomTextCLIP in `.text`.
+    tower = getattr(clip.model, "text", clip.model)
+    causal = getattr(tower, "attn_mask", None) is not None
+    plain = isinstance(getattr(tower, "transformer", None), Transformer)
+    # CLIP calls it `text_pool_type`, the tower of CustomTextCLIP `pool_type`.
+    pooling = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+    at_eot = pooling in ("argmax", "eos") and getattr(tower, "cls_emb", None) is None
+    if not (causal and plain and at_eot):
+        raise ValueError(
+            f"The text tower of {clip.identity.model!r} ({type(tower).__name__}) is not "
+            "open_clip's causal text transformer pooled at the end of text. Use a CLIP with "
+            "one, e.g. 'ViT-B-16-quickgelu' with pretrained='openai'."
+        )
+    if not isinstance(clip.tokenizer, SimpleTokenizer):
+        raise ValueError(
+            f"The tokenizer of {clip.identity.model!r} is a "
+            f"{type(clip.tokenizer).__name__}; expected CLIP's byte-pair tokenizer."
+        )
+    return tower
+
+
+def project_text(tower: Any, x: Tensor) -> Tensor:
+    """Project text features (..., D) to the joint space (..., J), if the tower has a projection."""
+    projection = tower.text_projection
+    if projection is None:
+        return x
+    return projection(x) if isinstance(projection, nn.Linear) else x @ projection
 
 
 def _shared(ids: Sequence[int], prefix: Sequence[int]) -> int:

@@ -11,14 +11,17 @@ from .decoders import (
     PARSeqDecoder,
     StatefulSARDecoder,
 )
+from .encoders import CLIPTextBranch
 from .losses import DPTRLoss, PARSeqLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
 from .necks import FMU
 from .pretrainers import DPTRPretrainer
-from .recognizers import DPTRRecognizer, PARSeq
+from .recognizers import CLIP4STR, DPTRRecognizer, PARSeq
 
 __all__ = [
+    "CLIP4STR",
     "FMU",
+    "CLIPTextBranch",
     "CLIPVisionBackbone",
     "CachedMasterDecoder",
     "CachedNRTRDecoder",

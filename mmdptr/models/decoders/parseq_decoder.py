@@ -119,12 +119,24 @@ class PARSeqDecoder(BaseDecoder):
             Tensor: Logits of shape (K, N, t, M), t <= T being the places of the longest label.
         """
         memory, memory_mask = self.read(feat, out_enc, data_samples)
-        texts = torch.stack([x.gt_text.padded_indexes for x in data_samples or ()])
-        lengths = torch.tensor([len(x.gt_text.indexes) for x in data_samples or ()])
+        content, lengths, turns = self.draw(data_samples or ())
+        return self.predict_in_orders(memory, content, lengths, turns, memory_mask)
+
+    def draw(self, data_samples: Sequence[TextRecogDataSample]) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw orders for targets.
+
+        Args:
+            data_samples (list[TextRecogDataSample]): Samples with targets.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: ``content``, ``lengths`` and ``turns`` of
+            :meth:`predict_in_orders`.
+        """
+        texts = torch.stack([x.gt_text.padded_indexes for x in data_samples])
+        lengths = torch.tensor([len(x.gt_text.indexes) for x in data_samples])
         longest = int(lengths.max().clamp(1, self.max_seq_len - 2))
         turns = sample_orders(longest, self.num_orders, self.mirrored)
-        content = texts[:, : longest + 1].to(memory.device)
-        return self.predict_in_orders(memory, content, lengths, turns, memory_mask)
+        return texts[:, : longest + 1], lengths, turns
 
     def predict_in_orders(
         self,
@@ -151,6 +163,7 @@ class PARSeqDecoder(BaseDecoder):
             Tensor: Logits of shape (K, N, t, M).
         """
         orders, size = len(turns), content.shape[1]
+        content = content.to(memory.device)
         written = (torch.arange(size) <= lengths[:, None]).to(memory.device)
         of_query, of_content = (mask.to(memory.device) for mask in reading_masks(turns))
         memory_mask = None if memory_mask is None else memory_mask[:, None, None]
@@ -191,11 +204,16 @@ class PARSeqDecoder(BaseDecoder):
             Tensor: Probabilities of shape (N, T, M).
         """
         memory, mask = self.read(feat, out_enc, data_samples)
-        logits = self.decode(memory, mask) if self.autoregressive else self.glance(memory, mask)
+        logits = self.read_places(memory, mask)
         for _ in range(self.num_refinements):
             logits = self.refine(memory, logits, mask)
         probabilities = logits.float().softmax(dim=-1)
         return fill_steps(probabilities, self.max_seq_len - 1, self.dictionary.padding_idx)
+
+    def read_places(self, memory: Tensor, memory_mask: Tensor | None = None) -> Tensor:
+        """Read in the way that ``autoregressive`` says: logits (N, t, M), t <= T."""
+        way = self.decode if self.autoregressive else self.glance
+        return way(memory, memory_mask)
 
     def decode(self, memory: Tensor, memory_mask: Tensor | None = None) -> Tensor:
         """Read from left to right; keys and values of memory and characters are kept.

@@ -122,7 +122,7 @@ def test_recognizer_goes_through_both_stages(
     predict(recognizer, images(cfg, photo))
 
 
-@pytest.mark.parametrize("name", RECOGNIZERS)
+@pytest.mark.parametrize("name", [x for x in RECOGNIZERS if "clip4str" not in x])
 def test_weights_of_mmocrs_recognizer_load(name: str) -> None:
     cfg = read(name)
     ours = MODELS.build(cfg.model).state_dict()
@@ -179,14 +179,15 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     cfg = read(name)
     lr = cfg.optim_wrapper.optimizer.lr
     paramwise = cfg.optim_wrapper.get("paramwise_cfg", {})
-    multipliers = {k: v["lr_mult"] for k, v in paramwise.get("custom_keys", {}).items()}
+    multipliers = {k: v.get("lr_mult", 1.0) for k, v in paramwise.get("custom_keys", {}).items()}
     multiplier = multipliers.get("decoder", 1.0)
     pretrained = any(
         hook.type == "DPTRPretrainHook" and "decoder" in hook.get("load", ["decoder"])
         for hook in cfg.custom_hooks
     )
-    # a decoder that knows something learns slower than the rest, but not in the paper
-    assert (multiplier < 1) == (pretrained and "faithful" not in name)
+    # a decoder that knows something learns slower than it would, but not in the paper
+    full = 19 if "clip4str_" in name or name == "dptr_clip4str.py" else 1
+    assert (multiplier < full) == (pretrained and "faithful" not in name)
     model = MODELS.build(cfg.model)
     if hasattr(model, "layout"):  # an encoder that was pre-trained, too
         shared = model.layout.reads_encoder and model.with_encoder
@@ -196,12 +197,13 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
         for group in build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
         for p in group["params"]
     }
-    for parameter, p in model.named_parameters():
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for parameter, p in learning.items():
         key = max((k for k in multipliers if k in parameter), key=len, default="")
         assert rates[id(p)] == pytest.approx(lr * multipliers.get(key, 1.0)), parameter
 
 
-@pytest.mark.parametrize("name", [x for x in RECOGNIZERS if "clip" in x])
+@pytest.mark.parametrize("name", [x for x in RECOGNIZERS if "clip" in x and "mini" not in x])
 def test_clip_sees_images_normalized_as_it_knows_them(name: str, photo: Path) -> None:
     cfg = read(name)
     found = MODELS.build(cfg.model.data_preprocessor)(images(cfg, photo))["inputs"][0]

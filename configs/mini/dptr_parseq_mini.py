@@ -5,7 +5,11 @@ _base_ = ['../dptr_parseq.py', '../_base_/mini.py']
 width = 128
 model = dict(
     # A few thousand crops are too few for a ViT from scratch.
-    backbone=dict(_delete_=True, type='ConvStem', channels=[16, 32, 64, width, width]),
+    backbone=dict(
+        _delete_=True,
+        type='ConvStem',
+        channels=[16, 32, 64, width, width],
+        with_position=True),
     encoder=dict(
         _delete_=True,
         type='NRTREncoder',

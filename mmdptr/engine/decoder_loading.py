@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Taking a pre-trained decoder over into a recognizer, and making sure that it was."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from mmocr.models.common import Dictionary
-from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizer
+from mmocr.models.textrecog.recognizers import BaseRecognizer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -45,15 +45,16 @@ class Coverage:
 
 
 def load_decoder(
-    recognizer: EncoderDecoderRecognizer,
+    recognizer: BaseRecognizer,
     checkpoint: str | Path,
     parts: Collection[str] = PARTS,
     remap_dictionary: bool = False,
+    twins: Sequence[str] = (),
 ) -> Coverage:
     """Load what stage 1 learnt into a recognizer, completely or not at all.
 
     Args:
-        recognizer (EncoderDecoderRecognizer): The recognizer, with ``decoder`` and perhaps an FMU
+        recognizer (BaseRecognizer): The recognizer, with ``decoder`` and perhaps an FMU
             as ``neck``.
         checkpoint (str or Path): A checkpoint of stage 1, or the ``decoder.pth`` that
             :class:`DPTRExportHook` wrote.
@@ -62,6 +63,9 @@ def load_decoder(
         remap_dictionary (bool): Whether to match classes by character where the dictionaries
             differ, instead of refusing the checkpoint. Characters that it lacks stay untrained.
             Defaults to False.
+        twins (Sequence[str]): Other decoders of the recognizer with the same config, such as
+            ``'cross_decoder'`` of :class:`CLIP4STR`, that start from the same weights. Defaults
+            to ().
 
     Returns:
         Coverage: What was loaded.
@@ -87,6 +91,11 @@ def load_decoder(
             new = sorted(set(ours).difference(theirs))
             print_log(f"Classes are matched by character; untrained are {new}.", "current")
         _check_tensors(loaded, expected, checkpoint)
+        for twin in twins:
+            expected = recognizer.get_submodule(twin).state_dict(prefix=f"{twin}.")
+            copies = {_renamed(k, twin): v for k, v in loaded.items() if k.startswith("decoder.")}
+            _check_tensors(copies, expected, checkpoint)
+            loaded |= copies
     if SLOT_PRIOR in parts and getattr(recognizer, "neck", None) is not None:
         prior = _checked_prior(state.get(QUERIES), recognizer.neck.queries, checkpoint)
     # Only now is it known that everything fits.
@@ -95,6 +104,10 @@ def load_decoder(
     coverage = Coverage(len(loaded), sum(tensor.numel() for tensor in loaded.values()), slots)
     print_log(f"Loaded from {checkpoint}: {coverage}.", "current")
     return coverage
+
+
+def _renamed(key: str, twin: str) -> str:
+    return f"{twin}.{key.removeprefix('decoder.')}"
 
 
 def pretrained_tensors(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mmocr.registry import MODELS
 from torch import Tensor
 
 from mmdptr.clip import load_clip
+from mmdptr.engine import DPTRExportHook, load_decoder
 from mmdptr.models import CLIP4STR, CLIPTextBranch
 from tests.builders import dictionary, sample
 
@@ -37,7 +39,11 @@ def build(**options: Any) -> CLIP4STR:
     model = MODELS.build(
         {
             "type": "CLIP4STR",
-            "backbone": {"type": "CLIPVisionBackbone", "model": "mmdptr-tiny"},
+            "backbone": {
+                "type": "CLIPVisionBackbone",
+                "model": "mmdptr-tiny",
+                "class_token": True,
+            },
             "text_encoder": {"type": "CLIPTextBranch", "model": "mmdptr-tiny", "frozen_stages": 1},
             "decoder": parseq(),
             "cross_decoder": parseq(),
@@ -214,6 +220,22 @@ def test_texts_are_read_without_special_tokens() -> None:
         torch.tensor([[*indices, tokens.end_idx, 3], [*indices, tokens.unknown_idx, 3]])
     ]
     assert model.texts(logits) == ["ab", "ab3"]
+
+
+def test_both_decoders_begin_with_what_one_has_learnt(tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    pretrainer = MODELS.build({"type": "DPTRPretrainer", "decoder": parseq(), "embed_dims": 256})
+    DPTRExportHook().after_train(SimpleNamespace(model=pretrainer, work_dir=tmp_path))
+    model = build()
+    load_decoder(model, tmp_path / "decoder.pth", ["decoder"], twins=["cross_decoder"])
+    for decoder in (model.decoder, model.cross_decoder):
+        for name, parameter in pretrainer.decoder.state_dict().items():
+            assert torch.equal(decoder.state_dict()[name], parameter), name
+    other = build(cross_decoder=parseq(n_layers=2))
+    before = other.decoder.classifier.weight.clone()
+    with pytest.raises(ValueError, match=r"lacks cross_decoder\.layers\.1"):
+        load_decoder(other, tmp_path / "decoder.pth", ["decoder"], twins=["cross_decoder"])
+    assert torch.equal(other.decoder.classifier.weight, before)
 
 
 # The text branch.

@@ -47,6 +47,9 @@ class DPTRPretrainHook(Hook):
             FMU's queries). Defaults to both.
         remap_dictionary (bool): Whether to match classes by character where ``checkpoint`` was
             trained with another dictionary. Defaults to False: it is refused.
+        twins (Sequence[str]): Other decoders of the recognizer with the same config, such as
+            ``'cross_decoder'`` of :class:`CLIP4STR`, that start from the same weights. Defaults
+            to ().
         epochs (int, optional): Epochs of stage 1. Defaults to those of its config.
         noise_scale (float, optional): ORP's scale. Defaults to that of the config.
         config (str, optional): Config file of stage 1 without model and data. Defaults to
@@ -67,6 +70,7 @@ class DPTRPretrainHook(Hook):
         checkpoint: str | None = None,
         load: Sequence[str] = PARTS,
         remap_dictionary: bool = False,
+        twins: Sequence[str] = (),
         epochs: int | None = None,
         noise_scale: float | None = None,
         config: str | None = None,
@@ -84,6 +88,7 @@ class DPTRPretrainHook(Hook):
         self.checkpoint = checkpoint
         self.load = tuple(load)
         self.remap_dictionary = remap_dictionary
+        self.twins = tuple(twins)
         self.epochs = epochs
         self.noise_scale = noise_scale
         self.config = config
@@ -97,7 +102,7 @@ class DPTRPretrainHook(Hook):
             return
         checkpoint = self.checkpoint or self._pretrain(runner)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_decoder(model, checkpoint, self.load, self.remap_dictionary)
+        load_decoder(model, checkpoint, self.load, self.remap_dictionary, self.twins)
 
     def _pretrain(self, runner: Runner) -> Path:
         """Run stage 1 where it has not been run, and return its decoder."""

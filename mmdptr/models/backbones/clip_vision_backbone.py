@@ -30,6 +30,8 @@ class CLIPVisionBackbone(BaseModule):
             interpolated where CLIP saw others. Defaults to (224, 224).
         with_projection (bool): Whether features are projected to CLIP's joint space, which narrows
             them (ViT-B/16: 768 to 512). Defaults to True.
+        class_token (bool): Whether the output is the sequence of all tokens, the class token first,
+            instead of the map of patches. Defaults to False.
         frozen_stages (int): Blocks that do not learn, and the embedding before them; 0 freezes the
             embedding alone, -1 nothing. Defaults to -1.
         checkpointing (bool): Whether to compute blocks anew in the backward pass, which takes less
@@ -49,6 +51,7 @@ class CLIPVisionBackbone(BaseModule):
         pretrained: str = "openai",
         image_size: tuple[int, int] = (224, 224),
         with_projection: bool = True,
+        class_token: bool = False,
         frozen_stages: int = -1,
         checkpointing: bool = False,
         cache_dir: str | None = None,
@@ -59,6 +62,7 @@ class CLIPVisionBackbone(BaseModule):
         self.pretrained = pretrained
         self.image_size = (image_size[0], image_size[1])  # a config may give a list
         self.with_projection = with_projection
+        self.class_token = class_token
         self.cache_dir = cache_dir
         clip = load_clip(model, RANDOM, image_size=self.image_size)
         self.visual = plain_vision_transformer(clip).requires_grad_().train()
@@ -106,11 +110,16 @@ class CLIPVisionBackbone(BaseModule):
                 weights.pop("proj", None)
             self.visual.load_state_dict(weights)
 
-    def tokens(self, x: Tensor) -> Tensor:
-        """Turn images (N, 3, H, W) into features of all tokens, class token first: (N, T, C)."""
-        return token_features(self.visual, x, self.with_projection)
-
     def forward(self, x: Tensor) -> Tensor:
-        """Turn images (N, 3, H, W) into a map of patches (N, C, H', W')."""
-        patches = self.tokens(x)[:, 1:]
-        return patches.transpose(1, 2).unflatten(2, self.visual.grid_size)
+        """Compute features of images.
+
+        Args:
+            x (Tensor): Of shape (N, 3, H, W).
+
+        Returns:
+            Tensor: Map of patches (N, C, H', W'), or with ``class_token`` tokens (N, T, C).
+        """
+        tokens = token_features(self.visual, x, self.with_projection)
+        if self.class_token:
+            return tokens
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.visual.grid_size)

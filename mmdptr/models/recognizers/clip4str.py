@@ -26,7 +26,8 @@ class CLIP4STR(BaseRecognizer):
     can be switched off; the last one that is left on gives the result.
 
     Args:
-        backbone (dict): Config of a :class:`CLIPVisionBackbone`.
+        backbone (dict): Config of a :class:`CLIPVisionBackbone` with its class token, or of another
+            backbone that gives tokens or a map as wide as the text.
         text_encoder (dict): Config of a :class:`CLIPTextBranch`.
         decoder (dict): Config of the visual branch's :class:`PARSeqDecoder`.
         cross_decoder (dict): Config of the cross-modal branch's :class:`PARSeqDecoder`, of the same
@@ -61,8 +62,9 @@ class CLIP4STR(BaseRecognizer):
         self.cross_refinement = cross_refinement
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Turn images (N, 3, H, W) into image tokens (N, L, C), class token first."""
-        return self.backbone.tokens(inputs)
+        """Turn images (N, 3, H, W) into image tokens (N, L, C)."""
+        features = self.backbone(inputs)
+        return features if features.dim() == 3 else features.flatten(2).transpose(1, 2)
 
     def loss(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any

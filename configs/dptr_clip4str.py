@@ -1,0 +1,32 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# CLIP4STR whose two decoders begin with what DPTR taught one: its text embeddings are of the space
+# that both branches read. Extract them with --joint-space.
+_base_ = ['clip4str_vit-b16.py']
+
+embeddings = 'data/dptr/words'
+orp_bank = 'data/dptr/backgrounds'
+
+custom_hooks = [
+    dict(
+        type='DPTRPretrainHook',
+        embeddings=embeddings,
+        orp_bank=orp_bank,
+        load=['decoder'],
+        twins=['cross_decoder']),
+    dict(type='NonFiniteLossHook'),
+]
+# The decoders know something already: a tenth of the rate.
+decoders = dict(lr_mult=1.9)
+decoders_without_decay = dict(lr_mult=1.9, decay_mult=0.)
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            'decoder': decoders,
+            'decoder.embedding': decoders_without_decay,
+            'decoder.places': decoders_without_decay,
+            'decoder.norm': decoders_without_decay,
+            'query_norm': decoders_without_decay,
+            'content_norm': decoders_without_decay,
+            'memory_norm': decoders_without_decay,
+            'feedforward_norm': decoders_without_decay,
+        }))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmdptr.models import PARSeqDecoder
 from mmdptr.models.decoders.two_stream_layer import Attention, TwoStreamLayer
@@ -43,18 +44,17 @@ def readable_by_content(sequence: Sequence[int]) -> Tensor:
 
 
 def attend(attention: Attention, x: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
-    """Multi-head attention, one head after the other; the mask is (N, T, S) or None."""
+    """Multi-head attention; the mask is (N, T, S) or None."""
     query = attention.query(x)
     key, value = attention.key_value(source).chunk(2, dim=-1)
-    width = x.shape[-1] // attention.heads
-    heads = []
-    for head in range(attention.heads):
-        part = slice(head * width, (head + 1) * width)
-        scores = query[..., part] @ key[..., part].mT / math.sqrt(width)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -math.inf)
-        heads.append(scores.softmax(dim=-1) @ value[..., part])
-    return attention.output(torch.cat(heads, dim=-1))
+    # The heads stand beside each other: (N, H, T, C / H).
+    query, key, value = (
+        part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in (query, key, value)
+    )
+    scores = query @ key.mT / math.sqrt(query.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -math.inf)
+    return attention.output((scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
 
 
 def run_layer(
@@ -93,16 +93,16 @@ def loss(
     for row, text in enumerate(texts):
         content[row, : len(text) + 1] = torch.tensor([tokens.start_idx, *text])
         target[row, : len(text) + 1] = torch.tensor([*text, tokens.end_idx])
-    written = torch.arange(longest + 1) <= torch.tensor([[len(text)] for text in texts])
+    lengths = torch.tensor([[len(text)] for text in texts])
+    written = torch.arange(longest + 1) <= lengths
     total, number = torch.zeros(()), 0
     for count, sequence in enumerate(sequences_of(turns)):
         of_query = readable_by_query(sequence) & written[:, None]
         of_content = readable_by_content(sequence) & written[:, None]
         logits = predict(decoder, memory, content, of_query, of_content)
-        for row, text in enumerate(texts):
-            for place in range(len(text) + (count < 2)):
-                total = total - logits[row, place].log_softmax(dim=-1)[target[row, place]]
-                number += 1
+        expected = torch.arange(longest + 1) < lengths + (count < 2)  # the end only in two orders
+        total = total + F.cross_entropy(logits[expected], target[expected], reduction="sum")
+        number += int(expected.sum())
     return total / number
 
 

@@ -212,6 +212,14 @@ def test_clip_sees_images_normalized_as_it_knows_them(name: str, photo: Path) ->
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "published"), [("parseq_vit-small.py", 23.8e6), ("clip4str_vit-b16.py", 158e6)]
+)
+def test_sizes_are_the_published_ones(name: str, published: float) -> None:
+    model = MODELS.build(read(name).model)
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(published, rel=2e-3)
+
+
 def test_finetuning_takes_what_pre_training_writes() -> None:
     finetune, pretrain = read("dptr_nrtr_finetune.py"), read("pretrain/dptr_pretrain_nrtr.py")
     hook = next(x for x in finetune.custom_hooks if x.type == "DPTRPretrainHook")

@@ -446,11 +446,12 @@ def test_variants_of_a_recipe_differ_in_the_model_and_its_loading_only(
             assert one.optim_wrapper.optimizer == other.optim_wrapper.optimizer
 
 
-def test_the_study_of_recognizers_has_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_studies_have_all_recognizers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    study = study_module.read_study("tools/study/recognizers.yaml")
     minis = {str(path) for path in Path("configs/mini").glob("dptr_*_mini.py")}
-    assert {*study.recipes.values()} == minis
+    studies = {path.stem: study_module.read_study(path) for path in STUDIES}
+    assert {x for study in studies.values() for x in study.recipes.values()} == minis
+    study = studies["recognizers"]
     scratch, dptr = (study.run("nrtr", x, 0).load_config() for x in ("scratch", "dptr"))
     assert scratch.model.neck is None
     assert scratch.optim_wrapper.paramwise_cfg is None

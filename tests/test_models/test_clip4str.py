@@ -1,4 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import copy
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmocr.models.textrecog.recognizers import EncoderDecoderRecognizerTTAModel
 from mmocr.registry import MODELS
 from torch import Tensor
 
@@ -210,6 +212,24 @@ def test_it_reads_what_it_has_learnt_and_keeps_no_state() -> None:
     for number in (3, 1, 3):
         read = model.predict(images()[:number], samples()[:number])
         assert [x.pred_text.item for x in read] == TEXTS[:number]
+
+
+def test_mmocrs_test_time_augmentation_takes_the_best_of_several_views() -> None:
+    model = build().eval()
+    views = torch.randn(2, 2, 3, 224, 224, generator=torch.Generator().manual_seed(2))
+    apart = [model.predict(view, samples()[:2]) for view in views]
+
+    def score(read: Any) -> float:
+        return sum(read.pred_text.score) / max(1, len(read.pred_text.score))
+
+    tta = EncoderDecoderRecognizerTTAModel(module=model).eval()
+    given = [sample(text, valid_ratio=1.0, img_shape=(224, 224)) for text in TEXTS[:2]]
+    data = {"inputs": [list(x) for x in views], "data_samples": [given, copy.deepcopy(given)]}
+    merged = tta.test_step(data)
+    for number, read in enumerate(merged):
+        best = max((view[number] for view in apart), key=score)
+        assert read.pred_text.item == best.pred_text.item
+        assert score(read) == pytest.approx(score(best))
 
 
 def test_texts_are_read_without_special_tokens() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import mmocr
 import torch
 from mmengine.registry import init_default_scope
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from torch import Tensor, nn
 
 from mmdptr.extraction.arguments import exit_with_message
@@ -121,12 +121,8 @@ def main() -> None:
     parser.add_argument("--decoders", nargs="+", choices=SLOTS, default=["NRTRDecoder"])
     parser.add_argument("--batch", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     init_default_scope("mmocr")
     torch.manual_seed(args.seed)
     rows = [row for name in args.decoders for row in compare(name, args.batch, args.repeats)]

@@ -23,7 +23,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import LabelData
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from torch import Tensor
 
 from mmdptr.engine.pretrain_config import config_folder
@@ -127,11 +127,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="default: our parseq_vit-small.py")
     parser.add_argument("--batch", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     init_default_scope("mmocr")
     torch.manual_seed(0)
     config = Config.fromfile(args.config or config_folder() / "parseq_vit-small.py").model

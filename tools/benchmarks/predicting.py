@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmocr.registry import DATASETS, MODELS
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -89,11 +88,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="its trained weights")
     parser.add_argument("--images", type=int, default=3000, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     init_default_scope("mmocr")
     cfg = Config.fromfile(args.config)
     model = MODELS.build(cfg.model).eval()

@@ -34,7 +34,7 @@ from extraction_scaling import pseudo_words
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmocr.registry import MODELS
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from stage1 import IMAGE_TOKENS, Way, load_recognizer, stage1_config
 from stores import BATCH, FRESH, WIDTH, resident
 from torch.utils.data import DataLoader, RandomSampler
@@ -239,11 +239,7 @@ def main() -> None:
     parser.add_argument("--train-batch", type=int, default=64, help="labels; default: %(default)s")
     parser.add_argument("--steps", type=int, default=3, help="of training; default: %(default)s")
     parser.add_argument("--configs", type=Path, nargs="+", help="recognizers; default: as above")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     init_default_scope("mmocr")
     store, bank = args.folder / "store", args.folder / "bank"
     build_store(store, args.gigabytes)

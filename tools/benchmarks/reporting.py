@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""What every benchmark writes beside its figures."""
+"""What all benchmarks have in common: how they are started, and what they write."""
 
+import argparse
 import json
 import os
 import platform
@@ -11,7 +12,23 @@ from typing import Any
 
 import torch
 
+from mmdptr.embeddings.sharded_folder import write_atomically
+
 PACKAGES = ("mmdptr", "torch", "open_clip_torch", "mmocr", "mmengine", "numpy")
+
+
+def parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line of a benchmark, and set the number of threads.
+
+    Args:
+        parser (argparse.ArgumentParser): Has the benchmark's own arguments.
+    """
+    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
+    parser.add_argument("--json", type=Path, help="also write the results here")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return args
 
 
 def write_report(path: Path | None, rows: list[dict[str, Any]], **about: Any) -> None:
@@ -32,4 +49,4 @@ def write_report(path: Path | None, rows: list[dict[str, Any]], **about: Any) ->
         **{package: version(package) for package in PACKAGES},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    write_atomically(path, (json.dumps({"about": about, "rows": rows}, indent=1) + "\n").encode())

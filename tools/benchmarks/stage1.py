@@ -34,7 +34,7 @@ from mmengine.runner import Runner
 from mmengine.structures import LabelData
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from torch import Tensor, nn
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, load_clip
@@ -263,11 +263,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=2, help="a repeat; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     init_default_scope("mmocr")
     recognizer = load_recognizer(args.config)
     if args.labels < args.batch:

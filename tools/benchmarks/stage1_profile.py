@@ -27,7 +27,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from stage1 import choose_words, load_recognizer, stage1_config, write_bank, write_store
 
 from mmdptr.clip import CLIPTextEncoder, load_clip
@@ -167,11 +167,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=5, help="of a precision; default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="default: %(default)s, as training")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     init_default_scope("mmocr")
     recognizer = load_recognizer(args.config)
     words = choose_words(args.corpus, args.labels, recognizer)

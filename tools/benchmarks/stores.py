@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reporting import write_report
+from reporting import parse_arguments, write_report
 from store_formats import ARROW, FORMATS, OURS, Content, Store, make_content
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
@@ -277,12 +277,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2, 4])
     parser.add_argument("--batches", type=int, default=50, help="of 256 labels, a repeat")
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: the system's")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     names = list(dict.fromkeys([OURS, *args.formats]))
     if ARROW in names and importlib.util.find_spec("pyarrow") is None:
         raise ValueError(f"{ARROW} needs pyarrow: pip install pyarrow, or leave it out (--formats)")

@@ -14,11 +14,10 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from reporting import write_report
+from reporting import parse_arguments, write_report
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, load_clip
 from mmdptr.clip.loading import PRECISIONS
@@ -105,11 +104,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"])
     parser.add_argument("--keep-padding", action="store_true", help="all 77 tokens")
-    parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parse_arguments(parser)
     words = [word for word in LabelFilter()(iter_corpus(args.corpus)) if " " not in word]
     labels = words[:: max(1, len(words) // args.labels)][: args.labels]
     rows = []

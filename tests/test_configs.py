@@ -139,7 +139,10 @@ def test_weights_of_mmocrs_recognizer_load(name: str) -> None:
 def test_stage_1_alone_is_what_the_hook_runs(name: str, text_store: Path, orp_bank: Path) -> None:
     store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
     alone, recognizer = read(name), read(Path(name).name.replace("dptr_pretrain_", "dptr_"))
-    hook = build_pretrain_config(recognizer.model, store, bank)
+    options = next(x for x in recognizer.custom_hooks if x.type == "DPTRPretrainHook")
+    hook = build_pretrain_config(
+        recognizer.model, store, bank, cfg_options=options.get("cfg_options")
+    )
     for key in ("decoder", "encoder"):
         assert alone.model.get(key) == hook.model.get(key)
     ours, theirs = alone.train_dataloader.dataset, hook.train_dataloader.dataset

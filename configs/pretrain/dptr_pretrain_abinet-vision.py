@@ -14,3 +14,5 @@ model = dict(
 labels = dict(dictionary=_base_.dictionary, max_seq_len=_base_.model.decoder.max_seq_len)
 train_dataloader = dict(dataset=labels)
 val_dataloader = dict(dataset=labels)
+# At lower rates its attention begins to tell slots apart only after thousands of steps.
+optim_wrapper = dict(optimizer=dict(lr=3e-3))

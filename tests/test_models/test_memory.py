@@ -116,6 +116,8 @@ def test_width_may_be_that_of_a_part_and_the_first_of_several() -> None:
 def test_slots_follow_the_longest_label() -> None:
     assert NRTR.slots_of(nrtr_decoder(max_seq_len=9)) == 9
     assert ROW.slots_of(nrtr_decoder(max_seq_len=9)) == 18
+    grid = find_memory_layout({"type": "ABIVisionDecoder"})
+    assert grid.slots_of({"type": "ABIVisionDecoder", "max_seq_len": 26}) == 32, "its columns"
 
 
 def test_encoder_runs_over_memory_that_stands_before_it() -> None:

@@ -27,8 +27,8 @@ class MemoryLayout:
             argument of a part. The first value if it is a list.
         any_length (bool): Whether the decoder is causal and trains on targets of any length, not
             only of ``max_seq_len``; stage 1 then does not compute padding. Defaults to False.
-        grid (tuple[int, int], optional): Height and width of a grid: the slots are interpolated
-            along its width and are the same in every row. Defaults to None.
+        grid (tuple[int, int], optional): Height and width of a grid: each slot is a column, the
+            same in every row. More or fewer slots are interpolated. Defaults to None.
         slots_per_token (int): Slots that a token of text takes. Decoders with CTC need two, so that
             there is room for a blank between equal characters. Defaults to 1.
         holistic (bool): Whether the decoder reads the first slot, CLIP's pooled feature, as
@@ -64,9 +64,17 @@ class MemoryLayout:
         width = argument_of(decoder, self.width)
         return int(width[0] if isinstance(width, list | tuple) else width)
 
+    def tokens_of(self, decoder: dict[str, Any]) -> int:
+        """Return how many tokens every memory is filled up to in stage 1.
+
+        They are as many as the longest label can have, or as a grid has columns: each slot is a
+        column then, and none is interpolated.
+        """
+        return self.grid[1] if self.grid else int(argument_of(decoder, "max_seq_len"))
+
     def slots_of(self, decoder: dict[str, Any]) -> int:
-        """Return how many slots the FMU gives a decoder: all that its longest label can take."""
-        return int(argument_of(decoder, "max_seq_len")) * self.slots_per_token
+        """Return how many slots the FMU gives a decoder: those of all tokens."""
+        return self.tokens_of(decoder) * self.slots_per_token
 
     @property
     def reads_encoder(self) -> bool:

@@ -29,7 +29,7 @@ class FMU(BaseModule):
         embed_dims (int): Channels C of the memory. :class:`DPTRRecognizer` fills it in from the
             decoder.
         num_queries (int): Queries Q. The paper has 26, for 25 characters and the end;
-            :class:`DPTRRecognizer` fills in the decoder's ``max_seq_len``.
+            :class:`DPTRRecognizer` fills in the slots of the decoder's memory layout.
         num_heads (int): Attention heads. Defaults to 8.
         feedforward_ratio (int): Width of the feed-forward layer as a multiple of C. Defaults to 4.
         dropout (float): Dropout after attention and feed-forward layer. Defaults to 0.1.

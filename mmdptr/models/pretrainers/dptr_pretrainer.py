@@ -10,7 +10,7 @@ from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
 from torch import Tensor, nn
 
-from mmdptr.models.memory import argument_of, find_memory_layout
+from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.position import sinusoids
 
 from .slot_prior import SlotPrior
@@ -40,8 +40,7 @@ class DPTRPretrainer(BaseRecognizer):
         memory (str or dict, optional): Memory layout, for decoders that have none registered; see
             :func:`find_memory_layout`. Defaults to None.
         data_preprocessor (dict, optional): Defaults to a :class:`TextEmbeddingPreprocessor` that
-            mixes slots and fills every memory up to the decoder's ``max_seq_len``, as many slots as
-            the FMU gives.
+            mixes slots and fills every memory up to as many tokens as the FMU's slots stand for.
         init_cfg (dict or list[dict], optional): Initialization config. Defaults to None.
     """
 
@@ -58,7 +57,7 @@ class DPTRPretrainer(BaseRecognizer):
         layout = find_memory_layout(decoder, memory)
         data_preprocessor = data_preprocessor or {
             "type": "TextEmbeddingPreprocessor",
-            "num_slots": argument_of(decoder, "max_seq_len"),
+            "num_slots": layout.tokens_of(decoder),
             "mix_slots": True,
         }
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)

@@ -89,7 +89,7 @@ def _config(row: str) -> dict[str, Any]:
 
 def _shorten(model: dict[str, Any]) -> None:
     """Make the images small and repeat no layer, but keep the widths and each kind of layer."""
-    if model["backbone"] and model["backbone"]["type"] == "CLIPVisionBackbone":
+    if model.get("backbone", {}).get("type") == "CLIPVisionBackbone":
         model["backbone"].update(model="mmdptr-tiny", image_size=[32, 128])
         model["decoder"]["d_model"] = 256
         if model["decoder"]["type"] == "NRTRMapDecoder":

@@ -364,6 +364,19 @@ def test_tokenizing_processes_change_nothing(tiny_clip, corpus, tmp_path, worker
     assert several.to_dict() == one.to_dict()
 
 
+def test_tokenizing_processes_share_the_work(tiny_clip, corpus, tmp_path):
+    class Noting(CLIPTextEncoder):
+        def tokenize(self, label: str) -> list[int]:
+            with (tmp_path / f"process{os.getpid()}").open("a") as file:
+                file.write(f"{label}\n")
+            return super().tokenize(label)
+
+    extract(corpus, tmp_path / "store", Noting(tiny_clip), workers=2)
+    shares = [path.read_text().split() for path in tmp_path.glob("process*")]
+    assert sorted(map(len, shares)) == [4, 6]  # shards of 3, 3, 3 and 1
+    assert sorted(label for share in shares for label in share) == sorted(WORDS)
+
+
 def test_an_error_in_a_tokenizing_process_reaches_the_user(tiny_clip, corpus, tmp_path):
     class Failing(CLIPTextEncoder):
         def tokenize(self, label: str) -> list[int]:

@@ -162,24 +162,9 @@ class PARSeqDecoder(BaseDecoder):
         Returns:
             Tensor: Logits of shape (K, N, t, M).
         """
-        orders, size = len(turns), content.shape[1]
         content = content.to(memory.device)
-        written = (torch.arange(size) <= lengths[:, None]).to(memory.device)
-        of_query, of_content = (mask.to(memory.device) for mask in reading_masks(turns))
-        memory_mask = None if memory_mask is None else memory_mask[:, None, None]
-        query = self.dropout(self.places[:size].repeat(orders, 1).expand(len(memory), -1, -1))
-        x = self.dropout(self.embed(content))
-        # The first layer reads one content; then each order has its own.
-        for number, layer in enumerate(self.layers):
-            apart = number > 0
-            content_read, memory_read = layer.read_content(x), layer.read_memory(memory)
-            mask = _in_one_sequence(of_query, written, apart)
-            query = layer.query_stream(query, content_read, memory_read, mask, memory_mask)
-            if layer is not self.layers[-1]:
-                mask = _in_one_sequence(of_content, written, apart)
-                x = x if apart else x.repeat(1, orders, 1)
-                x = layer.content_stream(x, content_read, memory_read, mask, memory_mask)
-        return self.classifier(self.norm(query)).unflatten(1, (orders, size)).transpose(0, 1)
+        written = (torch.arange(content.shape[1]) <= lengths[:, None]).to(memory.device)
+        return self._predict(memory, content, written, *reading_masks(turns), memory_mask)
 
     def embed(self, content: Tensor) -> Tensor:
         """Embed a start token and characters (N, S), which know their places: (N, S, C)."""
@@ -247,8 +232,8 @@ class PARSeqDecoder(BaseDecoder):
     def glance(self, memory: Tensor, memory_mask: Tensor | None = None) -> Tensor:
         """Read all places at once, none from another: logits (N, T, M)."""
         start = memory.new_full((len(memory), 1), self.dictionary.start_idx, dtype=torch.long)
-        mask = torch.ones(self.max_seq_len - 1, 1, dtype=torch.bool)
-        return self._predict(memory, start, mask, torch.ones_like(start).bool(), memory_mask)
+        mask = torch.ones(1, self.max_seq_len - 1, 1, dtype=torch.bool)
+        return self._predict(memory, start, start >= 0, mask, mask[:, :1], memory_mask)[0]
 
     def refine(self, memory: Tensor, logits: Tensor, memory_mask: Tensor | None = None) -> Tensor:
         """Read each place again, from all others that were read before ("cloze").
@@ -266,33 +251,46 @@ class PARSeqDecoder(BaseDecoder):
         content = torch.cat([start, read], dim=1)[:, : self.max_seq_len - 1]
         ended = (read == self.dictionary.end_idx).cumsum(dim=1) > 0
         written = torch.cat([start >= 0, ~ended], dim=1)[:, : content.shape[1]]
-        mask = cloze_mask(self.max_seq_len - 2)[:, : content.shape[1]]
-        return self._predict(memory, content, mask, written, memory_mask)
+        size = content.shape[1]
+        mask = cloze_mask(self.max_seq_len - 2)[None, :, :size]
+        causal = torch.ones(1, size, size, dtype=torch.bool).tril()
+        return self._predict(memory, content, written, mask, causal, memory_mask)[0]
 
     def _predict(
         self,
         memory: Tensor,
         content: Tensor,
-        mask: Tensor,
         written: Tensor,
+        of_query: Tensor,
+        of_content: Tensor,
         memory_mask: Tensor | None,
     ) -> Tensor:
-        """Predict all places from content (N, S) as a mask (T, S) lets them: (N, T, M).
+        """Predict the first T places from content under each order: logits (K, N, T, M).
 
-        The content itself is read from left to right.
+        Args:
+            memory (Tensor): Of shape (N, L, C).
+            content (Tensor): Start token and characters, of shape (N, S).
+            written (Tensor): Which of them there are to read, bool of shape (N, S).
+            of_query (Tensor): Which content a place may read, bool of shape (K, T, S).
+            of_content (Tensor): Which content content may read, bool of shape (K, S, S).
+            memory_mask (Tensor, optional): Which memory may be read, bool of shape (N, L).
         """
+        orders, size, _ = of_query.shape
+        of_query, of_content = of_query.to(memory.device), of_content.to(memory.device)
         memory_mask = None if memory_mask is None else memory_mask[:, None, None]
-        size = content.shape[1]
-        of_query = _in_one_sequence(mask.to(memory.device)[None], written, False)
-        causal = torch.ones(1, size, size, dtype=torch.bool, device=memory.device).tril()
-        of_content = _in_one_sequence(causal, written, False)
-        query, x = self.places.expand(len(memory), -1, -1), self.embed(content)
-        for layer in self.layers:
+        query = self.dropout(self.places[:size].repeat(orders, 1).expand(len(memory), -1, -1))
+        x = self.dropout(self.embed(content))
+        # The first layer reads one content; then each order has its own.
+        for number, layer in enumerate(self.layers):
+            apart = number > 0
             content_read, memory_read = layer.read_content(x), layer.read_memory(memory)
-            query = layer.query_stream(query, content_read, memory_read, of_query, memory_mask)
+            mask = _in_one_sequence(of_query, written, apart)
+            query = layer.query_stream(query, content_read, memory_read, mask, memory_mask)
             if layer is not self.layers[-1]:
-                x = layer.content_stream(x, content_read, memory_read, of_content, memory_mask)
-        return self.classifier(self.norm(query))
+                mask = _in_one_sequence(of_content, written, apart)
+                x = x if apart else x.repeat(1, orders, 1)
+                x = layer.content_stream(x, content_read, memory_read, mask, memory_mask)
+        return self.classifier(self.norm(query)).unflatten(1, (orders, size)).transpose(0, 1)
 
     def read(
         self,

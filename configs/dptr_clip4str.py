@@ -16,17 +16,7 @@ custom_hooks = [
     dict(type='NonFiniteLossHook'),
 ]
 # The decoders know something already: a tenth of the rate.
-decoders = dict(lr_mult=1.9)
-decoders_without_decay = dict(lr_mult=1.9, decay_mult=0.)
+rates = _base_.optim_wrapper.paramwise_cfg.custom_keys
 optim_wrapper = dict(
     paramwise_cfg=dict(
-        custom_keys={
-            'decoder': decoders,
-            'decoder.embedding': decoders_without_decay,
-            'decoder.places': decoders_without_decay,
-            'decoder.norm': decoders_without_decay,
-            'query_norm': decoders_without_decay,
-            'content_norm': decoders_without_decay,
-            'memory_norm': decoders_without_decay,
-            'feedforward_norm': decoders_without_decay,
-        }))
+        custom_keys={name: dict(lr_mult=1.9) for name in rates if 'lr_mult' in rates[name]}))

@@ -24,7 +24,7 @@ custom_hooks = [
     dict(type='NonFiniteLossHook'),
 ]
 layers = {
-    f'backbone.visual.transformer.resblocks.{i}.': dict(lr_mult=0.05 * 0.75**(11 - i))
+    f'backbone.tower.transformer.resblocks.{i}.': dict(lr_mult=0.05 * 0.75**(11 - i))
     for i in range(12)
 }
 optim_wrapper = dict(

@@ -55,7 +55,7 @@ def test_positions_are_interpolated(clip: LoadedCLIP, weights: Path) -> None:
     backbone = build(pretrained=str(weights), image_size=[32, 128])
     assert backbone(torch.randn(1, 3, 32, 128)).shape == (1, 256, 1, 4)
     theirs = clip.model.visual.positional_embedding
-    ours = backbone.visual.positional_embedding
+    ours = backbone.tower.positional_embedding
     torch.testing.assert_close(ours[0], theirs[0])  # of the class token
     mean = theirs[1:].mean(0)
     assert (ours[1:].mean(0) - mean).norm() < 0.5 * mean.norm() + 0.5 * theirs[1:].std()
@@ -64,11 +64,11 @@ def test_positions_are_interpolated(clip: LoadedCLIP, weights: Path) -> None:
 
 def test_features_may_stay_as_wide_as_the_tower(weights: Path) -> None:
     backbone = build(pretrained=str(weights), with_projection=False, class_token=True)
-    assert "visual.proj" not in backbone.state_dict()
+    assert "tower.proj" not in backbone.state_dict()
     images = torch.randn(1, 3, 224, 224)
     narrow = build(pretrained=str(weights), class_token=True)
     with torch.no_grad():
-        torch.testing.assert_close(backbone(images) @ narrow.visual.proj, narrow(images))
+        torch.testing.assert_close(backbone(images) @ narrow.tower.proj, narrow(images))
 
 
 @pytest.mark.parametrize("stages", [-1, 0, 2])

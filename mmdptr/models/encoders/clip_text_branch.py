@@ -5,23 +5,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from mmocr.registry import MODELS
 from torch import Tensor
 
-from mmdptr.clip.loading import RANDOM, load_clip
+from mmdptr.clip.loading import LoadedCLIP
 from mmdptr.clip.text_encoder import causal_text_tower, project_text
+from mmdptr.models.clip_tower import CLIPTower
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @MODELS.register_module()
-class CLIPTextBranch(BaseModule):
+class CLIPTextBranch(CLIPTower):
     """Encodes texts that were read from images, as CLIP4STR does (arXiv 2305.14014, section 3.2).
 
-    A text becomes lower case and loses all but letters and digits; there is no prompt. Building
-    makes random weights; CLIP's own are loaded by ``init_weights``, as in
-    :class:`CLIPVisionBackbone`.
+    A text becomes lower case and loses all but letters and digits; there is no prompt.
 
     Args:
         model (str): A model of open_clip with CLIP's own text tower. Defaults to
@@ -34,7 +32,7 @@ class CLIPTextBranch(BaseModule):
             embedding alone, -1 nothing. Defaults to 6.
         characters (str): What is kept of a text. Defaults to digits and lower-case letters.
         cache_dir (str, optional): Where open_clip keeps downloads. Defaults to its own choice.
-        init_cfg (dict or list[dict], optional): Initialization config; goes before CLIP's weights.
+        init_cfg (dict or list[dict], optional): Initialization config, instead of CLIP's weights.
             Defaults to None.
 
     Raises:
@@ -52,50 +50,19 @@ class CLIPTextBranch(BaseModule):
         cache_dir: str | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
-        self.model = model
-        self.pretrained = pretrained
+        super().__init__(model, pretrained, cache_dir, init_cfg, custom_text=True)
         self.context_length = context_length
         self.characters = frozenset(characters)
-        self.cache_dir = cache_dir
-        clip = load_clip(model, RANDOM, custom_text=True)
-        self.tokenizer = clip.tokenizer
-        self.tower = causal_text_tower(clip).requires_grad_().train()
         if context_length > self.tower.context_length:
             raise ValueError(
                 f"CLIPTextBranch: context_length is {context_length}, but the context of {model!r} "
                 f"has {self.tower.context_length} tokens."
             )
-        self._freeze(frozen_stages)
+        self.freeze(frozen_stages, (self.tower.token_embedding, self.tower.positional_embedding))
 
-    def _freeze(self, stages: int) -> None:
-        blocks = self.tower.transformer.resblocks
-        if stages > len(blocks):
-            raise ValueError(
-                f"CLIPTextBranch: frozen_stages is {stages}, but {self.model!r} has {len(blocks)} "
-                "blocks."
-            )
-        if stages < 0:
-            return
-        self.tower.positional_embedding.requires_grad_(False)
-        for module in (self.tower.token_embedding, *blocks[:stages]):
-            module.requires_grad_(False)
-
-    def init_weights(self) -> None:
-        """Load CLIP's weights, or what ``init_cfg`` says.
-
-        Raises:
-            ValueError: Unknown tag, or the weights need another activation than the model has.
-            FileNotFoundError: ``pretrained`` looks like a file, but there is none.
-            RuntimeError: The weights could not be downloaded, read, or do not fit the model.
-        """
-        if self.init_cfg:
-            super().init_weights()
-        elif self.pretrained != RANDOM:
-            clip = load_clip(
-                self.model, self.pretrained, cache_dir=self.cache_dir, custom_text=True
-            )
-            self.tower.load_state_dict(causal_text_tower(clip).state_dict())
+    def find_tower(self, clip: LoadedCLIP) -> Any:
+        """Return the text tower of a CLIP."""
+        return causal_text_tower(clip)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Return the features of all tokens in CLIP's joint space.

@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder of the store")
     add_clip_arguments(parser)
     parser.add_argument(
-        "--compile", action="store_true", help="compile CLIP by torch.compile, for GPUs"
+        "--compile",
+        action="store_true",
+        help="compile CLIP by torch.compile: a minute and a C++ compiler first, then faster",
     )
     words = parser.add_argument_group("which labels")
     words.add_argument("--dictionary", help="MMOCR dictionary file; other characters are dropped")

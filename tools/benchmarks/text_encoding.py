@@ -55,10 +55,15 @@ def operations(encoder: CLIPTextEncoder, features: TextFeatures) -> float:
 
 
 def compare(
-    clip: LoadedCLIP, labels: list[str], plain_labels: int, repeats: int, keep_padding: bool
-) -> dict:
+    clip: LoadedCLIP,
+    labels: list[str],
+    plain_labels: int,
+    repeats: int,
+    keep_padding: bool,
+    compiled: bool,
+) -> dict[str, Any]:
     """Measure both encoders in turn."""
-    encoder = CLIPTextEncoder(clip, keep_padding=keep_padding)
+    encoder = CLIPTextEncoder(clip, keep_padding=keep_padding, compile=compiled)
 
     @torch.inference_mode()
     def plain(batch: list[str]) -> torch.Tensor:
@@ -67,7 +72,8 @@ def compare(
 
     few = labels[:: len(labels) // plain_labels][:plain_labels]
     difference = (encoder.encode(few).pooled - plain(few)).abs().max().item()
-    gemm_rate(clip.dtype)  # warms up
+    features = encoder.encode(labels)  # warms up, and compiles
+    gemm_rate(clip.dtype)
     rates = [
         (
             rate(encoder.encode, labels),
@@ -78,10 +84,10 @@ def compare(
         for _ in range(repeats)
     ]
     ours, theirs, tokenizing, gemm = map(statistics.median, zip(*rates, strict=True))
-    features = encoder.encode(labels)
     return {
         "precision": clip.identity.precision,
-        "keep_padding": keep_padding,
+        "keep_padding": encoder.keep_padding,
+        "compiled": compiled,
         "own_tokens_per_label": round(features.lengths.float().mean().item(), 2),
         "mmdptr_labels_per_s": round(ours, 1),
         "open_clip_labels_per_s": round(theirs, 1),
@@ -104,6 +110,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"])
     parser.add_argument("--keep-padding", action="store_true", help="all 77 tokens")
+    parser.add_argument("--compile", action="store_true", help="ours compiled by torch.compile")
     args = parse_arguments(parser)
     words = [word for word in LabelFilter()(iter_corpus(args.corpus)) if " " not in word]
     labels = words[:: max(1, len(words) // args.labels)][: args.labels]
@@ -115,7 +122,9 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for precision in args.precision:
         clip = load_clip(args.model, "random", precision=precision)
-        row = compare(clip, labels, args.plain_labels, args.repeats, args.keep_padding)
+        row = compare(
+            clip, labels, args.plain_labels, args.repeats, args.keep_padding, args.compile
+        )
         rows.append(row)
         print(
             f"| {precision} | {row['mmdptr_labels_per_s']:.0f} "

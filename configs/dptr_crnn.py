@@ -6,7 +6,9 @@ custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
-model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
+# MMOCR's default of 40 would cost 80 slots; 25 characters are what the others read, too.
+model = dict(
+    type='DPTRRecognizer', decoder=dict(max_seq_len=25), neck=dict(type='FMU'))
 custom_hooks = [
     dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),

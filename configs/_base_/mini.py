@@ -46,4 +46,8 @@ mini_pretrain_hook = dict(
     epochs=2,
     cfg_options={'optim_wrapper.optimizer.lr': 1.5e-3},
     pretrain_dir='work_dirs/dptr_pretrain_mini')
+# CTC finds out late which slot stands for what, then learns fast: it needs many, small steps.
+mini_ctc_pretrain_hook = dict(
+    mini_pretrain_hook,
+    cfg_options={'optim_wrapper.optimizer.lr': 3e-3, 'train_dataloader.batch_size': 64})
 mini_custom_hooks = [mini_pretrain_hook, dict(type='NonFiniteLossHook')]

@@ -8,9 +8,9 @@ _base_ = [
 model = dict(
     _delete_=True,
     type='DPTRPretrainer',
-    decoder=_base_.model.decoder,
+    decoder=dict(_base_.model.decoder, max_seq_len=25),
     embed_dims=512)
 
-labels = dict(dictionary=_base_.dictionary, max_seq_len=40)
+labels = dict(dictionary=_base_.dictionary, max_seq_len=25)
 train_dataloader = dict(dataset=labels)
 val_dataloader = dict(dataset=labels)

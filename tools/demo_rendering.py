@@ -16,6 +16,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
+from mmdptr.rendering import draw_background, luminance, pick_text_colour
+
 FONT_SIZE = 48  # words are drawn at this size and scaled to their final height
 FONTS = (
     *(f"DejaVuSans{style}.ttf" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
@@ -102,56 +104,6 @@ def cut_background(rng: Generator, photo: Photo, side: int = 240) -> Image.Image
     return ImageOps.mirror(image) if rng.random() < 0.5 else image
 
 
-def random_colours(rng: Generator, count: int) -> np.ndarray:
-    """Draw colours, from greyish to vivid: paint on signs is seldom as vivid as uniform RGB.
-
-    Args:
-        rng (Generator): Source of randomness.
-        count (int): Number of colours.
-
-    Returns:
-        np.ndarray: RGB values 0..255 of shape (count, 3).
-    """
-    vivid = rng.uniform(0, 255, (count, 3))
-    grey = vivid.mean(axis=1, keepdims=True)
-    return grey + rng.uniform(0.1, 1, (count, 1)) * (vivid - grey)
-
-
-def luminance(colour: np.ndarray) -> np.ndarray:
-    """Relative luminance of sRGB colours, as WCAG 2 defines it.
-
-    Args:
-        colour (np.ndarray): Colours 0..255 of shape (..., 3).
-
-    Returns:
-        np.ndarray: Luminance 0..1 of shape (...).
-    """
-    value = np.asarray(colour, dtype=np.float64) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return linear @ np.array([0.2126, 0.7152, 0.0722])
-
-
-def pick_text_colour(rng: Generator, background: np.ndarray, contrast: float) -> np.ndarray:
-    """Pick a colour that can be read on the darkest and on the brightest part of a background.
-
-    Args:
-        rng (Generator): Source of randomness.
-        background (np.ndarray): RGB background of shape (H, W, 3).
-        contrast (float): Contrast ratio to reach, 1 to 21.
-
-    Returns:
-        np.ndarray: The first of some random colours that reaches the ratio, or else black or
-        white, whichever stands out more.
-    """
-    sample = luminance(background[::4, ::4].reshape(-1, 3))
-    extremes = np.percentile(sample, (5, 95)) + 0.05
-    candidates = np.concatenate([random_colours(rng, 40), [[0, 0, 0], [255, 255, 255]]])
-    ratio = (luminance(candidates)[:, None] + 0.05) / extremes
-    worst = np.maximum(ratio, 1 / ratio).min(axis=1)
-    enough = np.flatnonzero(worst[:40] >= contrast)
-    return candidates[enough[0] if len(enough) else 40 + int(worst[40:].argmax())]
-
-
 def perspective_coefficients(target: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Solve for the eight numbers ``Image.transform`` wants for a perspective.
 
@@ -218,40 +170,6 @@ def draw_mask(rng: Generator, text: str, height: int) -> Image.Image:
     return flat.transform(size, method, tuple(coefficients), Image.Resampling.BILINEAR)
 
 
-def draw_background(
-    rng: Generator, size: tuple[int, int], pictures: Sequence[Image.Image]
-) -> np.ndarray:
-    """Draw one colour, a gradient of two colours, or a soft piece of a picture.
-
-    Args:
-        rng (Generator): Source of randomness.
-        size (tuple[int, int]): Width and height.
-        pictures (Sequence[Image.Image]): Square pictures to cut from.
-
-    Returns:
-        np.ndarray: RGB values 0..255 of shape (H, W, 3), as float32.
-    """
-    (width, height), kind = size, rng.random()
-    if kind < 0.3 or (kind >= 0.6 and not pictures):
-        return np.full((height, width, 3), random_colours(rng, 1)[0], dtype=np.float32)
-    if kind < 0.6:
-        start = random_colours(rng, 1)[0]
-        end = np.clip(start + rng.uniform(-90, 90, 3), 0, 255)
-        x, y = np.linspace(0, 1, width), np.linspace(0, 1, height)[:, None]
-        share = rng.random()
-        return (start + (end - start) * (share * x + (1 - share) * y)[..., None]).astype(np.float32)
-    picture = pictures[rng.integers(len(pictures))]
-    high = rng.uniform(0.25, 0.6) * picture.height
-    wide = min(picture.width, high * width / height)
-    left, top = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - high)
-    piece = picture.resize(
-        size, Image.Resampling.BICUBIC, (left, top, left + wide, top + high)
-    ).filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2.5)))
-    values = np.asarray(piece, dtype=np.float32)
-    mean = values.mean(axis=(0, 1))
-    return mean + rng.uniform(0.3, 0.8) * (values - mean)  # flatter, so that letters stand out
-
-
 def render_word(rng: Generator, text: str, pictures: Sequence[Image.Image]) -> Image.Image:
     """Render a word as if it were cut from a photograph of a sign.
 
@@ -283,23 +201,3 @@ def render_word(rng: Generator, text: str, pictures: Sequence[Image.Image]) -> I
         image.save(buffer, "JPEG", quality=int(rng.integers(30, 91)))
         image = Image.open(buffer).convert("RGB")
     return image
-
-
-def contact_sheet(images: Sequence[Image.Image], columns: int = 4) -> Image.Image:
-    """Lay images out in a grid for a quick look.
-
-    Args:
-        images (Sequence[Image.Image]): Images of any size.
-        columns (int): Images a row. Defaults to 4.
-
-    Returns:
-        Image.Image: White sheet with the images.
-    """
-    width, height, gap = 220, 64, 8
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        small = ImageOps.contain(image, (width, height))
-        sheet.paste(small, (gap + column * (width + gap), gap + row * (height + gap)))
-    return sheet

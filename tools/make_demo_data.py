@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from demo_rendering import PHOTOS, contact_sheet, cut_background, render_word
+from demo_rendering import PHOTOS, cut_background, render_word
 from demo_words import split_words
 from PIL import Image
 from tqdm import tqdm
+
+from mmdptr.rendering import contact_sheet
 
 SPLITS = ("train", "test")
 DONE, STARTED = "demo.json", "demo.json.partial"

@@ -1,0 +1,44 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""What letters stand on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageFilter
+
+from .colours import random_colours
+
+
+def draw_background(
+    rng: Generator, size: tuple[int, int], pictures: Sequence[Image.Image]
+) -> np.ndarray:
+    """Draw one colour, a gradient of two colours, or a soft piece of a picture.
+
+    Args:
+        rng (Generator): Source of randomness.
+        size (tuple[int, int]): Width and height.
+        pictures (Sequence[Image.Image]): Square pictures to cut from.
+
+    Returns:
+        np.ndarray: RGB values 0..255 of shape (H, W, 3), as float32.
+    """
+    (width, height), kind = size, rng.random()
+    if kind < 0.3 or (kind >= 0.6 and not pictures):
+        return np.full((height, width, 3), random_colours(rng, 1)[0], dtype=np.float32)
+    if kind < 0.6:
+        start = random_colours(rng, 1)[0]
+        end = np.clip(start + rng.uniform(-90, 90, 3), 0, 255)
+        x, y = np.linspace(0, 1, width), np.linspace(0, 1, height)[:, None]
+        share = rng.random()
+        return (start + (end - start) * (share * x + (1 - share) * y)[..., None]).astype(np.float32)
+    picture = pictures[int(rng.integers(len(pictures)))]
+    high = rng.uniform(0.25, 0.6) * picture.height
+    wide = min(picture.width, high * width / height)
+    left, top = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - high)
+    piece = picture.resize(
+        size, Image.Resampling.BICUBIC, (left, top, left + wide, top + high)
+    ).filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2.5)))
+    values = np.asarray(piece, dtype=np.float32)
+    mean = values.mean(axis=(0, 1))
+    return mean + rng.uniform(0.3, 0.8) * (values - mean)  # flatter, so that letters stand out

@@ -1,0 +1,46 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Train a CLIP that reads words, by open_clip's own training program.
+
+This makes our model known to it and fills in settings; all of its own options may follow and go
+before ours. The same command goes on from the last checkpoint of a killed run.
+
+Example:
+    python tools/word_clip/train.py images --logs work_dirs/word_clip --epochs 50
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from open_clip_train.main import main
+
+import mmdptr.clip  # noqa: F401  registers clip-word-tiny
+
+# An epoch is a hundred steps, after which it may be killed.
+SETTINGS = """
+    --model clip-word-tiny --name clip-word-tiny --resume latest --seed 0
+    --dataset-type webdataset --dataset-resampled --train-num-samples 51200 --workers 1
+    --batch-size 512 --epochs 50 --lr 1e-3 --wd 0.1 --warmup 300 --grad-clip-norm 1
+    --precision amp_bf16 --log-every-n-steps 10 --val-frequency 5
+    --save-most-recent --save-frequency 0
+"""
+# The images have their size already; open_clip's own cropping would cut off the ends of words.
+AUGMENTATION = ["--aug-cfg", "scale=(0.9, 1.0)", "ratio=(3.6, 4.4)"]
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], epilog="All others are open_clip_train's."
+    )
+    parser.add_argument("images", type=Path, help="folder that make_data.py wrote")
+    args, others = parser.parse_known_args()
+    settings = args.images / "settings.json"
+    if not settings.exists():
+        sys.exit(f"Error: {args.images} has no settings.json. Make it with make_data.py.")
+    found = json.loads(settings.read_text(encoding="utf-8"))
+    last = len(list(args.images.glob("train-*.tar"))) - 1
+    data = ["--train-data", str(args.images / f"train-{{00000..{last:05d}}}.tar")]
+    data += ["--val-data", str(args.images / "val-00000.tar")]
+    data += ["--val-num-samples", str(min(found["val_images"], found["shard_size"]))]
+    sys.exit(main([*shlex.split(SETTINGS), *AUGMENTATION, *data, *others]))

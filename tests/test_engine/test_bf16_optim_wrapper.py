@@ -3,10 +3,11 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Model(BaseModel):
-    """Remembers the dtype that its layer computes in."""
+    """Remembers the dtype that its layer computes in, and what will differentiate attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -15,6 +16,9 @@ class Model(BaseModel):
     def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
         outputs = self.layer(inputs)
         self.dtype = outputs.dtype
+        heads = outputs.view(2, 2, 4, 8)
+        attended = functional.scaled_dot_product_attention(heads, heads, heads)
+        self.of_attention = type(attended.grad_fn).__name__
         return {"loss": outputs.float().square().mean()}
 
 
@@ -37,6 +41,11 @@ def test_forward_is_bfloat16_and_the_weights_are_not() -> None:
     assert model.dtype == torch.bfloat16
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert train("OptimWrapper")[0].dtype == torch.float32
+
+
+def test_attention_is_not_the_kernel_that_is_slow_backwards() -> None:
+    assert "Flash" in train("OptimWrapper")[0].of_attention
+    assert "Flash" not in train("BF16OptimWrapper")[0].of_attention
 
 
 def test_training_is_that_of_float32_but_for_rounding() -> None:

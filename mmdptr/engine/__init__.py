@@ -3,7 +3,7 @@
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .decoder_loading import Coverage, load_decoder
-from .hooks import DPTRExportHook, DPTRPretrainHook, EpochSeedHook, NonFiniteLossHook
+from .hooks import DPTRExportHook, DPTRPretrainHook, EpochSeedHook, FreezeHook, NonFiniteLossHook
 
 __all__ = [
     "BF16OptimWrapper",
@@ -11,6 +11,7 @@ __all__ = [
     "DPTRExportHook",
     "DPTRPretrainHook",
     "EpochSeedHook",
+    "FreezeHook",
     "NonFiniteLossHook",
     "load_decoder",
 ]

@@ -1,6 +1,8 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Every config trains a step of both stages and reads; new ones are found by themselves."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +42,8 @@ def is_stage_1(cfg: Config) -> bool:
 
 NAMES = names()
 STAGE_1 = [name for name in NAMES if is_stage_1(Config.fromfile(CONFIGS / name))]
-RECOGNIZERS = [name for name in NAMES if name not in STAGE_1]
+UNION14M = [name for name in NAMES if name.startswith("union14m")]  # other data, the same models
+RECOGNIZERS = [name for name in NAMES if name not in STAGE_1 + UNION14M]
 
 
 def read(name: str) -> Config:
@@ -204,6 +207,43 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     for parameter, p in learning.items():
         key = max((k for k in multipliers if k in parameter), key=len, default="")
         assert rates[id(p)] == pytest.approx(lr * multipliers.get(key, 1.0)), parameter
+
+
+@pytest.mark.parametrize("name", UNION14M)
+def test_union14m_is_other_data_for_the_same_recipe(
+    name: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The folders that its authors publish, with one photograph in each file.
+    levels = ("easy", "medium", "normal", "hard", "challenging")
+    root = tmp_path / "Union14M-L"
+    files = [root / "train_annos" / "mmocr1.0" / f"train_{level}.json" for level in levels]
+    subsets = sorted(read(name).union14m_subsets)
+    files += [root / "Union14M-Benchmarks" / subset / "annotation.json" for subset in subsets]
+    shutil.copytree(photo.parent, root / "full_images")
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        path = "full_images/word.png" if "train" in file.name else "word.png"
+        shutil.copy(photo, file.parent)
+        entry = {"img_path": path, "instances": [{"text": "word"}]}
+        metainfo = {"dataset_type": "TextRecogDataset", "task_name": "textrecog"}
+        file.write_text(json.dumps({"metainfo": metainfo, "data_list": [entry]}))
+    monkeypatch.setenv("MMDPTR_UNION14M", str(root))
+    cfg = read(name)
+    base = read(f"{Path(name).name.removesuffix('_union14m.py')}.py")
+    assert cfg.model.to_dict() == base.model.to_dict()
+    assert cfg.optim_wrapper.to_dict() == base.optim_wrapper.to_dict()
+
+    trained = DATASETS.build(cfg.train_dataloader.dataset)
+    assert [trained[i]["data_samples"].gt_text.item.lower() for i in range(len(trained))] == [
+        "word"
+    ] * 5
+    tested = cfg.test_dataloader.dataset
+    assert len(tested.datasets) == len(cfg.val_evaluator.dataset_prefixes) == 13
+    tested = DATASETS.build({**tested, "datasets": tested.datasets[6:]})
+    assert len(tested) == 7
+    assert {tuple(tested[i]["inputs"].shape) for i in range(7)} == {
+        tuple(tested[0]["inputs"].shape)
+    }
 
 
 @pytest.mark.parametrize("name", [x for x in RECOGNIZERS if "clip" in x and "mini" not in x])

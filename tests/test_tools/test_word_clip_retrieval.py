@@ -1,0 +1,73 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, Prompt, load_clip
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "word_clip"))
+tool = importlib.import_module("retrieval")
+
+# Two images of one word, however it is written, and one that is nothing but a symbol.
+TEXTS = ["Sun", "moon", "sun", "star-1", "&"]
+
+
+@pytest.fixture(scope="module")
+def clip() -> LoadedCLIP:
+    return load_clip("clip-word-tiny", "random")
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    lines = []
+    for i, text in enumerate(TEXTS):
+        Image.new("RGB", (60 + i, 20), (50 * i, 0, 0)).save(folder / f"{i}.png")
+        lines.append(json.dumps({"filename": f"{i}.png", "text": text}))
+    (folder / "test.jsonl").write_text("\n".join(lines) + "\n")
+    return folder / "test.jsonl"
+
+
+def see(clip: LoadedCLIP, words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """Let the CLIP see certain words in the images, whatever they show; return their sizes."""
+    features = CLIPTextEncoder(clip, Prompt(spelling="characters")).encode(words).pooled
+    sizes: list[torch.Size] = []
+
+    def embed_images(_: LoadedCLIP, images: list[torch.Tensor]) -> torch.Tensor:
+        sizes.extend(image.shape for image in images)
+        return functional.normalize(features.clone(), dim=-1)
+
+    monkeypatch.setattr(tool, "embed_images", embed_images)
+    return sizes
+
+
+def test_what_is_seen_is_found(
+    clip: LoadedCLIP, annotations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = see(clip, ["sun", "moon", "sun", "star1"], monkeypatch)
+    assert tool.retrieve(clip, annotations) == (4, 3, 100.0, 100.0, 100.0)
+    assert sizes == [(3, 32, 128)] * 4  # the whole word, squashed
+
+
+def test_what_is_mistaken_is_not(
+    clip: LoadedCLIP, annotations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see(clip, ["sun", "sun", "moon", "star1"], monkeypatch)
+    found = tool.retrieve(clip, annotations)
+    assert (found.word_at_1, found.word_at_5) == (50.0, 100.0)
+    assert found.image_at_1 < 100
+
+
+def test_the_command_prints_a_table(
+    annotations: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["retrieval.py", str(annotations), "--pretrained", "random"]
+    monkeypatch.setattr(sys, "argv", argv)
+    tool.main()
+    assert "| test | 4 | 3 | " in capsys.readouterr().out

@@ -20,8 +20,10 @@ def renderer() -> WordRenderer:
 
 
 def test_one_seed_draws_one_image(renderer: WordRenderer) -> None:
+    first = renderer("Word", [3, 1])
+    torch.rand(5)  # what was drawn before does not matter
     state = torch.get_rng_state()
-    first, again, other = (renderer("Word", seed) for seed in ([3, 1], [3, 1], [3, 2]))
+    again, other = renderer("Word", [3, 1]), renderer("Word", [3, 2])
     assert first.tobytes() == again.tobytes()
     assert first.size != other.size or first.tobytes() != other.tobytes()
     assert torch.equal(torch.get_rng_state(), state)  # the caller's numbers go on

@@ -21,7 +21,7 @@ class BF16OptimWrapper(OptimWrapper):
     optimizer's state stay float32. Takes the arguments of ``OptimWrapper``.
 
     On a CPU attention is computed by plain products: the backward pass of PyTorch's fused kernel
-    (2.14) takes three to ten times as long in bfloat16, and longer than in float32.
+    (2.14) takes several times as long in bfloat16, and longer than in float32.
     """
 
     @contextmanager

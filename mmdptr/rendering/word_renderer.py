@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.random import Generator
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -118,7 +118,7 @@ class WordRenderer:
         ground[:] = _paint(ground, np.asarray(canvas, dtype=np.float32)[..., None] / 255, colour)
 
 
-def _spaced(rng: Generator, text: str, font) -> list[tuple[float, str]]:  # type: ignore[no-untyped-def]
+def _spaced(rng: Generator, text: str, font: ImageFont.FreeTypeFont) -> list[tuple[float, str]]:
     """Say what to draw where: all at once, or Latin letters one by one with more or less space."""
     if rng.random() < 0.6 or not text.isascii():
         return [(0.0, text)]

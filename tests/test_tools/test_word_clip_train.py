@@ -1,0 +1,45 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import open_clip_train.main as program
+import pytest
+from open_clip_train.params import parse_args
+
+TOOL = str(Path(__file__).parents[2] / "tools" / "word_clip" / "train.py")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> list[str]:
+    """Run the tool; return what open_clip's program is called with."""
+    given: list[str] = []
+    monkeypatch.setattr(program, "main", given.extend)
+    monkeypatch.setattr(sys, "argv", [TOOL, *argv])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(TOOL, run_name="__main__")
+    if stopped.value.code:
+        raise stopped.value
+    return given
+
+
+def test_open_clip_understands_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"val_images": 70, "shard_size": 60}))
+    for number in range(3):
+        (tmp_path / f"train-{number:05d}.tar").touch()
+    args = parse_args(run(monkeypatch, str(tmp_path), "--logs", "runs", "--batch-size", "8"))
+    assert args.model == "clip-word-tiny"
+    assert args.train_data == f"{tmp_path}/train-{{00000..00002}}.tar"
+    assert (args.val_data, args.val_num_samples) == (f"{tmp_path}/val-00000.tar", 60)
+    assert (args.logs, args.batch_size, args.resume) == ("runs", 8, "latest")
+    low, high = args.aug_cfg["ratio"]
+    assert low < 128 / 32 < high  # else open_clip cuts the middle out of a word
+
+
+def test_a_folder_without_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match=r"has no settings\.json. Make it with make_data\.py"):
+        run(monkeypatch, str(tmp_path))

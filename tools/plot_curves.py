@@ -3,8 +3,9 @@
 
 import argparse
 
+from mmdptr.engine.work_dir import read_curve
 from mmdptr.extraction.arguments import exit_with_message
-from mmdptr.visualization import draw_curves, read_curve
+from mmdptr.visualization import draw_curves
 
 
 @exit_with_message

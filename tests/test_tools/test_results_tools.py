@@ -58,24 +58,47 @@ def test_a_missing_set_is_named(data: Path, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+CONFIG = """
+train_cfg = dict(max_iters=1000)
+train_dataloader = dict(batch_size=8, dataset=dict(
+    type='ConcatDataset',
+    datasets=[dict(data_root='data/a', ann_file='train.jsonl'), dict(ann_file='b', indices=500)]))
+test_evaluator = dict(dataset_prefixes=['IIIT5K', 'SVT'])
+"""
+
+
 def write_run(folder: Path, accuracies: dict[str, float]) -> None:
-    (folder / "1" / "vis_data").mkdir(parents=True)
+    data = folder / "1" / "vis_data"
+    data.mkdir(parents=True)
     entries = [{f"{k}/recog/word_acc_ignore_case_symbol": v for k, v in accuracies.items()}]
     text = "".join(json.dumps({**e, "step": 10}) + "\n" for e in entries)
-    (folder / "1" / "vis_data" / "scalars.json").write_text(text)
+    (data / "scalars.json").write_text(text)
+    (data / "config.py").write_text(CONFIG)
 
 
-def test_the_average_is_the_plain_mean(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", {"IIIT5K": 0.5, "SVT": 0.25, "IC13": 0.75, "IC15": 0.1})
-    result = run("compare_runs.py", f"DPTR={tmp_path / 'a'}")
-    assert result.stdout.splitlines()[-1] == "| DPTR | 50.0 | 25.0 | 75.0 | 10.0 | 40.0 |"
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_says_what_was_trained_and_its_average_is_the_plain_mean(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"IIIT5K": 0.5, "SVT": 0.2511, "other": 0.9})
+    (tmp_path / "a" / "2").mkdir()  # a test after training
+    result = {"SVT/recog/word_acc_ignore_case_symbol": 0.26}
+    (tmp_path / "a" / "2" / "2.json").write_text(json.dumps(result))
+    printed = run("benchmark_table.py", tmp_path / "a", f"DPTR={tmp_path / 'a'}")
+    assert printed.returncode == 0, printed.stderr
+    head, _, first, second = printed.stdout.splitlines()
+    assert cells(head) == ["run", "trained on", "schedule", "IIIT5K", "SVT", "average, %"]
+    row = ["data/a/train.jsonl, b (first 500)", "1,000 steps of 8", "0.5000", "0.2600", "38.00"]
+    assert (cells(first), cells(second)) == (["a", *row], ["DPTR", *row])
 
 
 def test_a_run_without_evaluation_is_named(tmp_path: Path) -> None:
     write_run(tmp_path / "a", {"IIIT5K": 0.5})
-    result = run("compare_runs.py", f"DPTR={tmp_path / 'a'}")
+    result = run("benchmark_table.py", tmp_path / "a")
     assert result.returncode == 1
     assert "SVT" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_curves_become_a_picture(tmp_path: Path) -> None:

@@ -370,27 +370,52 @@ def test_stage_1_is_found_by_what_the_hook_logs(tmp_path: Path) -> None:
     }
 
 
+def read_tables(printed: str) -> list[list[list[str]]]:
+    """The cells of each Markdown table, the row of dashes aside."""
+    tables: list[list[list[str]]] = [[]]
+    for line in printed.splitlines():
+        if not line.startswith("|"):
+            tables.append([])
+        elif not line.startswith("|:"):
+            tables[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+    return [table for table in tables if table]
+
+
 def test_tables(call: Callable[..., str]) -> None:
-    assert call(table).splitlines()[2:] == [
-        "| recipe | scratch: average | dptr: average | dptr - scratch |",
-        "|---|---|---|---|",
-        "| one | - | - | - |",
-        "| two | - | - | - |",
-    ]
+    assert call(table).splitlines() == ["0 of 4 runs are done."]
     write_stage_1(Path("stage_1/abc"))
     call(run)
     Path("results/words/two-scratch-seed0.json").unlink()
-    accuracy, stage_1 = call(table).split("\n\nStage 1, ")
-    assert accuracy.splitlines()[2:] == [
-        "| recipe | scratch: average | scratch: A | scratch: B "
-        "| dptr: average | dptr: A | dptr: B | dptr - scratch |",
-        "|---|---|---|---|---|---|---|---|",
-        "| one | 30.0 | 40.0 | 20.0 | 50.0 | 60.0 | 40.0 | +20.0 |",
-        "| two | - | - | - | 50.0 | 60.0 | 40.0 | - |",
+    printed = call(table)
+    assert printed.endswith("3 of 4 runs are done.\n")
+    accuracy, stage_1 = read_tables(printed)
+    assert accuracy == [
+        ["recipe", "variant", "average", "A", "B", "- scratch"],
+        ["one", "scratch", "30.0", "40.0", "20.0", "-"],
+        ["one", "dptr", "50.0", "60.0", "40.0", "+20.0"],
+        ["two", "dptr", "50.0", "60.0", "40.0", "-"],
     ]
-    assert f"{os.cpu_count()} cores" in stage_1
-    assert "| one | dptr | 90.0 | 10.00 | 25.0 |" in stage_1
-    assert "| two | scratch | - | - | - |" in stage_1
+    assert f"{os.cpu_count()} cores" in printed
+    assert stage_1[1:3] == [["one", x, "90.0", "10.00", "25"] for x in ("scratch", "dptr")]
+
+
+def test_words_that_training_has_seen_are_told_apart(call: Callable[..., str]) -> None:
+    call(run, "--only", "one-dptr-*")
+    scalars = next(Path("work_dirs/study/words/one-dptr-seed0").glob("*/vis_data/scalars.json"))
+    found = {"A": (0.9, 1, 0.2, 10), "B": (0.5, 3, 0.6, 30)}
+    with scalars.open("a") as file:
+        for name, (seen, num_seen, unseen, num_unseen) in found.items():
+            values = {"num_seen": num_seen, "num_unseen": num_unseen}
+            entry = {f"{name}/recog/{key}": value for key, value in values.items()}
+            entry |= {f"{name}/{METRIC}_seen": seen, f"{name}/{METRIC}_unseen": unseen, "step": 0}
+            print(json.dumps(entry), file=file)
+    Path("results/words/one-dptr-seed0.json").unlink()
+    call(run, "--only", "one-dptr-*")
+    assert result("one-dptr-seed0")["seen_words"] == pytest.approx({"seen": 0.6, "unseen": 0.5})
+    assert read_tables(call(table))[0] == [
+        ["recipe", "variant", "average", "A", "B", "seen words", "unseen words", "- scratch"],
+        ["one", "dptr", "50.0", "60.0", "40.0", "60.0", "50.0", "-"],
+    ]
 
 
 def test_several_seeds_give_mean_and_spread(call: Callable[..., str]) -> None:
@@ -400,10 +425,10 @@ def test_several_seeds_give_mean_and_spread(call: Callable[..., str]) -> None:
         file = Path(f"results/words/one-{name}-seed1.json")
         found = {**result(f"one-{name}-seed1"), "average": average}
         file.write_text(json.dumps(found))
-    cells = call(table).splitlines()[4].split(" | ")
-    assert cells[1] == "20.0 ± 14.1"
-    assert cells[4] == "55.0 ± 7.1"
-    assert cells[-1] == "+35.0 ± 21.2 |"
+    _, scratch, dptr = read_tables(call(table))[0]
+    assert scratch[2] == "20.0 ± 14.1"
+    assert dptr[2] == "55.0 ± 7.1"
+    assert dptr[-1] == "+35.0 ± 21.2"
 
 
 @pytest.mark.parametrize(

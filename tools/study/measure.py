@@ -18,7 +18,7 @@ import torch
 from mmengine.config import Config
 
 import mmdptr
-from mmdptr.visualization import read_curve
+from mmdptr.engine.work_dir import last_value, read_config, read_curve
 
 METRIC = "recog/word_acc_ignore_case_symbol"
 CURVE_POINTS = 100
@@ -38,6 +38,7 @@ def measure(cfg: Config, folder: Path) -> dict[str, Any]:
         "machine": describe_machine(),
         "accuracies": values,
         "average": statistics.fmean(values.values()),
+        "seen_words": seen_words(folder, list(values)),
         "seconds": {"train": spent["train"], "evaluation": spent["val"] + spent["test"]},
         "stage_1": stage_1(folder),
         "loss": thin(read_curve(folder, "loss")),
@@ -61,14 +62,19 @@ def accuracies(cfg: Config, folder: Path) -> dict[str, float]:
     return found if len(found) == len(names) else {}
 
 
-def last_value(folder: Path, key: str) -> float | None:
-    """Return the last value of a scalar in a work dir, that of tools/test.py if it was run."""
-    for file in sorted(folder.glob("*/*.json"), reverse=True):
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if key in found:
-            return float(found[key])
-    curve = read_curve(folder, key)
-    return curve[-1][1] if curve else None
+def seen_words(folder: Path, sets: list[str]) -> dict[str, float] | None:
+    """Return the accuracies over all sets of words that training has seen, and has not.
+
+    None if the run has no ``SeenWordMetric``, or there are no words of one kind.
+    """
+    found = {}
+    for kind in ("seen", "unseen"):
+        counts = [last_value(folder, f"{name}/recog/num_{kind}") or 0 for name in sets]
+        accuracies = [last_value(folder, f"{name}/{METRIC}_{kind}") or 0 for name in sets]
+        if not any(counts):
+            return None
+        found[kind] = statistics.fmean(accuracies, weights=counts)
+    return found
 
 
 def seconds_spent(folder: Path) -> Counter[str]:
@@ -86,14 +92,22 @@ def stage_1(folder: Path) -> dict[str, Any] | None:
     """Measure the stage 1 whose decoder a run has loaded; None if it has not, or logs are gone."""
     logs = "".join(log.read_text(encoding="utf-8") for log in sorted(folder.glob("*/*.log")))
     decoders = LOADED.findall(logs)
-    place = Path(decoders[-1]).parent if decoders else folder / "no stage 1"
-    configs = sorted(place.glob("*/vis_data/config.py"))
-    times = dict(read_curve(place, "time")) if configs else {}
+    if not decoders:
+        return None
+    place = Path(decoders[-1]).parent
+    try:
+        cfg, times, losses = (
+            read_config(place),
+            read_curve(place, "time"),
+            read_curve(place, "loss"),
+        )
+    except FileNotFoundError:
+        return None
     # Validation logs times as well, but no losses.
-    iterations = [times[step] for step, _ in read_curve(place, "loss")] if configs else []
+    training = {step for step, _ in losses}
+    iterations = [seconds for step, seconds in times if step in training]
     if not iterations:
         return None
-    cfg = Config.fromfile(configs[-1], import_custom_modules=False)
     seconds_per_label = statistics.median(iterations) / cfg.train_dataloader.batch_size
     spent = seconds_spent(place)
     return {

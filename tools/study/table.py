@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Print Markdown tables of the results of a study; what was not run is a dash."""
+"""Print Markdown tables of the results of a study, and how many runs are still to be made."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study import Study, read_study, results_folder
+from tabulate import tabulate
 
 from mmdptr.extraction.arguments import exit_with_message
 
@@ -35,55 +36,52 @@ def cell(values: Sequence[float], form: str = ".1f") -> str:
     return f"{statistics.fmean(values):{form}}{spread}"
 
 
-def row(cells: Sequence[str]) -> str:
-    """Write a row of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
-
-
-def header(cells: Sequence[str]) -> list[str]:
-    """Write the first two rows of a Markdown table."""
-    return [row(cells), "|---" * len(cells) + "|"]
-
-
-def accuracy_table(study: Study, results: Results) -> list[str]:
-    """Compare the variants: a row a recipe, word accuracies in %, differences in points."""
+def accuracy_rows(study: Study, results: Results) -> list[dict[str, str]]:
+    """Compare the variants of each recipe: word accuracies in %, differences in points."""
     every = [result for seeds in results.values() for result in seeds.values()]
     sets = list(dict.fromkeys(name for result in every for name in result["accuracies"]))
-    base, *others = study.variants
-    columns = [f"{variant}: {x}" for variant in study.variants for x in ("average", *sets)]
-    lines = header(["recipe", *columns, *(f"{variant} - {base}" for variant in others)])
-    for recipe in study.recipes:
-        cells = [recipe]
-        for variant in study.variants:
-            found = results[recipe, variant].values()
-            cells.append(cell([100 * result["average"] for result in found]))
-            cells += [cell([100 * result["accuracies"][x] for result in found]) for x in sets]
-        for variant in others:
-            # Seed by seed, so that a missing run does not tilt the comparison.
-            one, two = results[recipe, base], results[recipe, variant]
-            both = [100 * (two[k]["average"] - one[k]["average"]) for k in one.keys() & two.keys()]
-            cells.append(cell(both, "+.1f"))
-        lines.append(row(cells))
-    return lines
+    seen = list(dict.fromkeys(name for result in every for name in result.get("seen_words") or {}))
+    base = next(iter(study.variants))
+    rows = []
+    for (recipe, variant), seeds in results.items():
+        if not seeds:
+            continue
+        row = {"recipe": recipe, "variant": variant}
+        row["average"] = cell([100 * result["average"] for result in seeds.values()])
+        for name in sets:
+            row[name] = cell([100 * result["accuracies"][name] for result in seeds.values()])
+        for name in seen:
+            found = [result["seen_words"] for result in seeds.values() if result.get("seen_words")]
+            row[f"{name} words"] = cell([100 * words[name] for words in found])
+        # Seed by seed, so that a missing run does not tilt the comparison.
+        of_base = results[recipe, base] if variant != base else {}
+        both = [
+            100 * (seeds[seed]["average"] - of_base[seed]["average"])
+            for seed in seeds.keys() & of_base.keys()
+        ]
+        rows.append({**row, f"- {base}": cell(both, "+.1f")})
+    return rows
 
 
-def stage_1_table(study: Study, results: Results) -> list[str]:
-    """Show stage 1 of the variants that have one; no lines if none has."""
-    measured = {
-        key: [result["stage_1"] for result in seeds.values() if result["stage_1"]]
-        for key, seeds in results.items()
-    }
-    variants = [v for v in study.variants if any(measured[recipe, v] for recipe in study.recipes)]
-    if not variants:
-        return []
-    lines = header(["recipe", "variant", "words spelled", "seconds per 1,000 labels", "seconds"])
-    for recipe in study.recipes:
-        for variant in variants:
-            found = measured[recipe, variant]
-            words = cell([100 * x["word_acc"] for x in found if x["word_acc"] is not None])
-            times = cell([x["seconds_per_1000_labels"] for x in found], ".2f")
-            lines.append(row([recipe, variant, words, times, cell([x["seconds"] for x in found])]))
-    return lines
+def stage_1_rows(results: Results) -> list[dict[str, str]]:
+    """Show stage 1 of the runs that have one."""
+    rows = []
+    for (recipe, variant), seeds in results.items():
+        found = [result["stage_1"] for result in seeds.values() if result["stage_1"]]
+        if not found:
+            continue
+        words = [100 * x["word_acc"] for x in found if x["word_acc"] is not None]
+        times = [x["seconds_per_1000_labels"] for x in found]
+        rows.append(
+            {
+                "recipe": recipe,
+                "variant": variant,
+                "words spelled": cell(words),
+                "seconds per 1,000 labels": cell(times, ".2f"),
+                "seconds": cell([x["seconds"] for x in found], ".0f"),
+            }
+        )
+    return rows
 
 
 def machines(results: Results) -> str:
@@ -96,6 +94,12 @@ def machines(results: Results) -> str:
     return "; ".join(sorted(found))
 
 
+def print_table(title: str, rows: Sequence[dict[str, str]]) -> None:
+    """Print rows as a Markdown table."""
+    form = {"headers": "keys", "tablefmt": "pipe", "disable_numparse": True}
+    print(f"{title}:\n\n{tabulate(rows, **form)}\n")
+
+
 @exit_with_message
 def main() -> None:
     """Run the tool."""
@@ -105,9 +109,12 @@ def main() -> None:
     args = parser.parse_args()
     study = read_study(args.study)
     results = read_results(study, args.results or results_folder(args.study))
-    print("Word accuracy in %:", "", *accuracy_table(study, results), sep="\n")
-    if stage_1 := stage_1_table(study, results):
-        print("", f"Stage 1, words spelled in % ({machines(results)}):", "", *stage_1, sep="\n")
+    if accuracies := accuracy_rows(study, results):
+        print_table("Word accuracy in %", accuracies)
+    if stage_1 := stage_1_rows(results):
+        print_table(f"Stage 1, words spelled in % ({machines(results)})", stage_1)
+    done = sum(map(len, results.values()))
+    print(f"{done} of {len(study.runs)} runs are done.")
 
 
 if __name__ == "__main__":

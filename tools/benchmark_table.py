@@ -1,7 +1,8 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Print a Markdown table of runs in MMOCR's form, from the work dirs that MMEngine left.
 
-A row says on what and how long a run was trained, and its word accuracies: those of the last test (MMOCR's tools/test.py) or validation. The work dirs may be of any recognizer.
+A row says on what and how long a run was trained, and its word accuracies: those of the last test
+(MMOCR's tools/test.py) or validation. The work dirs may be of any recognizer.
 """
 
 import argparse

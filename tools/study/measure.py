@@ -2,7 +2,6 @@
 """What a finished run has logged, as the numbers of its result."""
 
 import itertools
-import json
 import os
 import platform
 import re

@@ -5,7 +5,8 @@ The data root holds one folder a set (iiit5k, icdar2013, icdar2015, svt), each w
 labels_<split>.jsonl of one {"filename": ..., "text": ...} a line. Images stay where they are. IC13
 is the 1015-image protocol: lines marked "in_1015". For choices, which must never be made on the
 test sets, 5 % of the training crops are also written apart (choice_val.jsonl; the rest is
-choice_train.jsonl).
+choice_train.jsonl). For training on few, train_500.jsonl and train_2000.jsonl hold as many of them,
+drawn at random, the smaller within the larger.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from mmdptr.extraction.arguments import exit_with_message
 
 TRAIN = ("iiit5k", "icdar2015", "svt")
+FEW = (500, 2000)
 TEST = {"iiit5k": "iiit5k", "svt": "svt", "ic13": "icdar2013", "ic15": "icdar2015"}
 
 
@@ -56,6 +58,9 @@ def main() -> None:
     write(args.out / "train.jsonl", train)
     write(args.out / "choice_train.jsonl", [e for i, e in enumerate(train) if i not in held_out])
     write(args.out / "choice_val.jsonl", [e for i, e in enumerate(train) if i in held_out])
+    shuffled = random.Random(1).sample(train, len(train))
+    for count in FEW:
+        write(args.out / f"train_{count}.jsonl", shuffled[:count])
     for short, name in TEST.items():
         write(args.out / f"test_{short}.jsonl", read(args.root, name, "test", args.out))
 

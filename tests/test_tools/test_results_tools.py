@@ -46,6 +46,9 @@ def test_real7k_splits_and_paths(data: Path, tmp_path: Path) -> None:
     kept, held_out = read(out / "choice_train.jsonl"), read(out / "choice_val.jsonl")
     assert len(held_out) == 3
     assert sorted(x["text"] for x in kept + held_out) == sorted(x["text"] for x in train)
+    few = read(out / "train_500.jsonl")  # all, if there are fewer
+    assert sorted(x["text"] for x in few) == sorted(x["text"] for x in train)
+    assert [x["text"] for x in few] != [x["text"] for x in train]  # drawn at random
     assert len(read(out / "test_ic13.jsonl")) == 10  # the 1015 protocol only
     assert len(read(out / "test_ic15.jsonl")) == 20
 

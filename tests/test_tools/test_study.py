@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -26,8 +27,8 @@ from mmdptr.engine.isolation import isolated_runner
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "study"))
-study_module, measure, run, table = map(
-    importlib.import_module, ("study", "measure", "run", "table")
+study_module, measure, run, table, plot = map(
+    importlib.import_module, ("study", "measure", "run", "table", "plot")
 )
 
 METRIC = "recog/word_acc_ignore_case_symbol"
@@ -431,9 +432,38 @@ def test_several_seeds_give_mean_and_spread(call: Callable[..., str]) -> None:
     assert dptr[-1] == "+35.0 ± 21.2"
 
 
+def test_options_of_a_recipe_come_between_those_of_study_and_variant() -> None:
+    options = {"train_cfg.max_iters": 7, "model.accuracy": 0.9}
+    write_study(recipes={"one": {"config": "one.py", **options}})
+    scratch, dptr = (x.load_config() for x in study_module.read_study("words.yaml").runs)
+    assert (scratch.train_cfg.max_iters, scratch.model.accuracy) == (7, 0.3)
+    assert (dptr.train_cfg.max_iters, dptr.model.accuracy) == (7, 0.9)
+
+
+def test_accuracy_is_drawn_against_the_number_in_a_recipes_name(call: Callable[..., str]) -> None:
+    write_study(recipes={"a@500": "one.py", "a@2000": "two.py"}, seeds=[0, 1])
+    with pytest.raises(SystemExit, match="no results of recipes that are named"):
+        call(plot)
+    call(run)
+    file = Path("results/words/a@500-dptr-seed1.json")
+    file.write_text(json.dumps({**result("a@500-dptr-seed1"), "average": 0.7}))
+    assert "plots/study.png" in call(plot, "--out", "plots/study.png")
+    assert Path("plots/study.png").read_bytes().startswith(b"\x89PNG")
+    study = study_module.read_study("words.yaml")
+    panels = plot.collect(table.read_results(study, Path("results/words")))
+    expected = {500: pytest.approx([50, 70]), 2000: pytest.approx([50, 50])}
+    assert panels["a"]["dptr"] == expected
+    (axis,) = plot.draw(panels, "labelled images").axes
+    dptr = axis.containers[1]
+    assert dptr.lines[0].get_xydata().tolist() == pytest.approx(np.array([[500, 60], [2000, 50]]))
+    low, high = dptr.lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((50, 70))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("recipes: {a: {lr: 1}}\nvariants: {b: {}}", "Recipe a of .* has no config"),
         ("recipes: {}\nvariant: {}", "must have recipes and variants.*found recipes, variant"),
         ("- a", "found list"),
     ],
@@ -475,7 +505,7 @@ def test_the_studies_have_all_recognizers(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(ROOT)
     minis = {str(path) for path in Path("configs/mini").glob("dptr_*_mini.py")}
     studies = {path.stem: study_module.read_study(path) for path in STUDIES}
-    assert {x for study in studies.values() for x in study.recipes.values()} == minis
+    assert {x["config"] for study in studies.values() for x in study.recipes.values()} == minis
     study = studies["recognizers"]
     scratch, dptr = (study.run("nrtr", x, 0).load_config() for x in ("scratch", "dptr"))
     assert scratch.model.neck is None

@@ -3,7 +3,8 @@
 
 Every recipe is trained in every variant with every seed. Options are MMEngine's: a dotted name and
 a value, ``null`` for None; lists are replaced as a whole, or one of their elements is reached by
-its number. Those of the study come first, then those of the variant.
+its number. Those of the study come first, then those of the recipe, then those of the variant. A
+recipe without options is the name of its config file, another has it as ``config`` among them.
 """
 
 import copy
@@ -64,21 +65,23 @@ class Study:
     """Recipes, variants and seeds that are compared.
 
     Attributes:
-        recipes (dict[str, str]): Name and config file.
+        recipes (dict[str, dict]): Name and options, ``config`` among them, the config file.
         variants (dict[str, dict]): Name and options; the first is what others are compared with.
         options (dict): Options of all runs.
         seeds (list[int]): Every run is repeated with each of them.
     """
 
-    recipes: dict[str, str]
+    recipes: dict[str, dict[str, Any]]
     variants: dict[str, dict[str, Any]]
     options: dict[str, Any]
     seeds: list[int]
 
     def run(self, recipe: str, variant: str, seed: int) -> Run:
         """Return one run."""
-        options = (self.options, self.variants[variant])
-        return Run(recipe, variant, seed, self.recipes[recipe], options)
+        of_recipe = dict(self.recipes[recipe])
+        config = of_recipe.pop("config")
+        options = (self.options, of_recipe, self.variants[variant])
+        return Run(recipe, variant, seed, config, options)
 
     @property
     def runs(self) -> list[Run]:
@@ -95,7 +98,8 @@ def read_study(path: str | Path) -> Study:
     """Read a study from its YAML file.
 
     Raises:
-        ValueError: It lacks recipes or variants, or has keys that a study does not have.
+        ValueError: It lacks recipes or variants, or has keys that a study does not have, or a
+            recipe names no config.
     """
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     found = list(content) if isinstance(content, dict) else [type(content).__name__]
@@ -107,9 +111,16 @@ def read_study(path: str | Path) -> Study:
             f"nothing else; found {', '.join(map(str, found))}. See tools/study/recognizers.yaml."
         )
     study = Study(**{**DEFAULTS, **content})
+    recipes = {
+        name: {"config": recipe} if isinstance(recipe, str) else recipe
+        for name, recipe in study.recipes.items()
+    }
+    for name, recipe in recipes.items():
+        if "config" not in (recipe or {}):
+            raise ValueError(f"Recipe {name} of {path} has no config; found {recipe}.")
     # A variant without options may be written with nothing behind its colon.
     variants = {name: options or {} for name, options in study.variants.items()}
-    return Study(study.recipes, variants, study.options or {}, study.seeds)
+    return Study(recipes, variants, study.options or {}, study.seeds)
 
 
 def results_folder(path: str | Path) -> Path:

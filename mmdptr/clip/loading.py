@@ -5,7 +5,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ import torch
 from open_clip.factory import parse_model_name
 from torch import nn
 
+from .packaged import known_tokens, packaged_models, unpacked
+
 RANDOM = "random"
+PACKAGED = "packaged"
 MODEL_CONFIGS = Path(__file__).parent / "model_configs"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,7 +31,8 @@ class CLIPIdentity:
 
     Args:
         model (str): open_clip's model name.
-        pretrained (str): open_clip's tag, the name of the local weights file, or ``'random'``.
+        pretrained (str): open_clip's tag, the name of the local weights file, ``'packaged'`` or
+            ``'random'``.
         weights_sha256 (str): Hash over all weights as loaded; the same for the same weights,
             whichever file they came from.
         file_sha256 (str): Hash of the local weights file, empty for tags and random weights.
@@ -48,7 +52,10 @@ class CLIPIdentity:
 
 @dataclass(frozen=True)
 class LoadedCLIP:
-    """A frozen CLIP in eval mode, with its tokenizer, image transform and identity."""
+    """A frozen CLIP in eval mode, with its tokenizer, image transform and identity.
+
+    ``known_tokens`` are those that the weights were trained on, None if all may be.
+    """
 
     model: nn.Module
     tokenizer: Any
@@ -56,6 +63,7 @@ class LoadedCLIP:
     identity: CLIPIdentity
     device: torch.device
     dtype: torch.dtype
+    known_tokens: frozenset[int] | None = None
 
 
 def load_clip(
@@ -74,9 +82,9 @@ def load_clip(
         model (str): Any model name of open_clip, ``mmdptr-tiny`` (a small tower for experiments
             without weights), or open_clip's ``local-dir:...`` and ``hf-hub:...`` forms.
             Defaults to ``'ViT-B-16-quickgelu'``, the model of the paper.
-        pretrained (str, optional): A pretrained tag of open_clip, a local weights file, or
-            ``'random'``. None only with ``local-dir:`` and ``hf-hub:`` models, which bring their
-            own. Defaults to ``'openai'``.
+        pretrained (str, optional): A pretrained tag of open_clip, a local weights file,
+            ``'packaged'`` for weights that come with this package, or ``'random'``. None only with
+            ``local-dir:`` and ``hf-hub:`` models, which bring their own. Defaults to ``'openai'``.
         device (str or torch.device): Where the features are computed. Defaults to ``'cpu'``.
         precision (str): ``'fp32'``, ``'bf16'`` or ``'fp16'``. Defaults to ``'fp32'``.
         seed (int): Seed of random weights, so that they can be had again. Defaults to 0.
@@ -113,12 +121,15 @@ def load_clip(
         size: tuple[int, int] | int | None = image_size[0]  # convolutional towers take one number
     else:
         size = image_size
-    with torch.random.fork_rng(devices=[]), _quiet_open_clip():
+    packaged = pretrained == PACKAGED
+    file = packaged_models()[model] if packaged else Path(pretrained or "")
+    with torch.random.fork_rng(devices=[]), _quiet_open_clip(), ExitStack() as stack:
         torch.manual_seed(seed)
         try:
+            weights = str(stack.enter_context(unpacked(file))) if packaged else pretrained
             net, _, preprocess = open_clip.create_model_and_transforms(
                 model,
-                pretrained=None if pretrained == RANDOM else pretrained,
+                pretrained=None if pretrained == RANDOM else weights,
                 load_weights=pretrained != RANDOM,
                 require_pretrained=pretrained != RANDOM,
                 pretrained_text=pretrained != RANDOM,
@@ -135,10 +146,9 @@ def load_clip(
                 "local file needs its path."
             ) from error
 
-    file = Path(pretrained or "")
     identity = CLIPIdentity(
         model=model,
-        pretrained=file.name if file.is_file() else (pretrained or ""),
+        pretrained=file.name if file.is_file() and not packaged else (pretrained or ""),
         weights_sha256=_hash_weights(net),
         file_sha256=_hash_file(file) if file.is_file() else "",
         precision=precision,
@@ -146,7 +156,13 @@ def load_clip(
     dtype = PRECISIONS[precision]
     net = net.to(device=device, dtype=dtype).eval().requires_grad_(False)
     return LoadedCLIP(
-        net, open_clip.get_tokenizer(model), preprocess, identity, torch.device(device), dtype
+        net,
+        open_clip.get_tokenizer(model),
+        preprocess,
+        identity,
+        torch.device(device),
+        dtype,
+        known_tokens(file) if packaged else None,
     )
 
 
@@ -163,7 +179,12 @@ def _check_names(model: str, pretrained: str | None) -> None:
             f"({', '.join(_tags(model)) or 'it has none'}), a local weights file, or "
             "pretrained='random' if random weights are really meant."
         )
-    if pretrained == RANDOM or Path(pretrained).is_file():
+    if pretrained == PACKAGED and model not in packaged_models():
+        raise ValueError(
+            f"No weights of {model!r} come with mmdptr; it has those of "
+            f"{', '.join(packaged_models()) or 'none'}."
+        )
+    if pretrained in (RANDOM, PACKAGED) or Path(pretrained).is_file():
         return
     if Path(pretrained).suffix or "/" in pretrained:
         raise FileNotFoundError(

@@ -15,6 +15,9 @@ from .loading import LoadedCLIP
 from .prefix_transformer import PrefixTransformer
 from .prompt import Prompt
 
+EXCEEDS_CONTEXT = "exceeds CLIP context"
+UNKNOWN_TOKENS = "holds tokens that the CLIP weights do not know"
+
 MAX_TOKENS = 2048
 """int: Tokens that run through the transformer together; more does not make it faster."""
 
@@ -83,10 +86,11 @@ class CLIPTextEncoder:
         self.context_length: int = self.tower.context_length
         tokenizer: SimpleTokenizer = clip.tokenizer
         self.prefix_ids = [tokenizer.sot_token_id, *tokenizer.encode(self.prompt.prefix)]
-        if not self.fits([*self.prefix_ids, tokenizer.eot_token_id]):
+        if fault := self.fault([*self.prefix_ids, tokenizer.eot_token_id]):
             raise ValueError(
                 f"The prompt {self.prompt.template!r} has {len(self.prefix_ids)} tokens before the "
-                f"label, CLIP's context has {self.context_length}. Use a shorter prompt."
+                f"label, CLIP's context has {self.context_length}: it {fault}. Use a shorter "
+                "prompt, or one that the weights were trained on."
             )
         with torch.inference_mode():
             self.transformer = PrefixTransformer(
@@ -113,9 +117,12 @@ class CLIPTextEncoder:
         ids = tokenizer.encode(self.prompt(label))
         return [tokenizer.sot_token_id, *ids, tokenizer.eot_token_id]
 
-    def fits(self, ids: Sequence[int]) -> bool:
-        """Whether a tokenized label fits into CLIP's context."""
-        return len(ids) <= self.context_length
+    def fault(self, ids: Sequence[int]) -> str | None:
+        """Return why a tokenized label cannot be encoded, None if it can."""
+        if len(ids) > self.context_length:
+            return EXCEEDS_CONTEXT
+        known = self.clip.known_tokens
+        return None if known is None or known.issuperset(ids) else UNKNOWN_TOKENS
 
     @torch.inference_mode()
     def prefix_features(self) -> Tensor:
@@ -127,13 +134,13 @@ class CLIPTextEncoder:
         """Compute the features of ``labels``.
 
         Args:
-            labels (Sequence[str]): N labels, each short enough for CLIP's context.
+            labels (Sequence[str]): N labels, none with a :meth:`fault`.
 
         Returns:
             TextFeatures: In the order of ``labels``, in CLIP's data type, on its device.
 
         Raises:
-            ValueError: A label does not fit into CLIP's context.
+            ValueError: A label does not fit into CLIP's context, or the weights do not know it.
         """
         return self.encode_ids([self.tokenize(label) for label in labels])
 
@@ -141,12 +148,19 @@ class CLIPTextEncoder:
     def encode_ids(self, sentences: Sequence[Sequence[int]]) -> TextFeatures:
         """Same as :meth:`encode`, for sentences that are tokenized already."""
         for ids in sentences:
-            if not self.fits(ids):
-                raise ValueError(
-                    f"{self.clip.tokenizer.decode(list(ids[1:-1]))!r} takes {len(ids)} "
-                    f"tokens, more than the {self.context_length} of CLIP's context. Drop it, or "
-                    "use a shorter prompt or spelling='word'; it is never cut silently."
-                )
+            if fault := self.fault(ids):
+                sentence = self.clip.tokenizer.decode(list(ids[1:-1]))
+                if fault == EXCEEDS_CONTEXT:
+                    fix = (
+                        f"it takes {len(ids)} tokens, more than the {self.context_length}. Drop "
+                        "it, or use a shorter prompt or spelling='word'; it is never cut silently."
+                    )
+                else:
+                    fix = (
+                        f"{self.clip.identity.model} was trained on few tokens, those of single "
+                        "characters. Use spelling='characters', and drop labels with others."
+                    )
+                raise ValueError(f"{sentence!r} {fault}: {fix}")
         starts = [_shared(ids, self.prefix_ids) for ids in sentences]
         ends = [self.context_length if self.keep_padding else len(ids) for ids in sentences]
         lengths = torch.tensor([e - s for s, e in zip(starts, ends, strict=True)], dtype=torch.long)

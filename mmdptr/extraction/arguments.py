@@ -14,7 +14,9 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     clip = parser.add_argument_group("CLIP")
     clip.add_argument("--model", default="ViT-B-16-quickgelu", help="open_clip's model name")
     clip.add_argument(
-        "--pretrained", default="openai", help="open_clip's tag, a weights file, or 'random'"
+        "--pretrained",
+        default="openai",
+        help="open_clip's tag, a weights file, 'packaged' or 'random'",
     )
     clip.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the computation")
     clip.add_argument("--device", default="cpu", help="'cpu', 'cuda', 'cuda:1', ...")

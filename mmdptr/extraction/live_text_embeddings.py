@@ -83,17 +83,17 @@ class LiveTextEmbeddings:
             )
         characters = dictionary_characters(dict_file) if dict_file else None
         filtered = LabelFilter(characters, **label_filter or {})
-        self._labels, self._sentences, exceeding = [], [], 0
+        self._labels, self._sentences = [], []
         for label in tqdm(filtered(iter_corpora(corpora)), desc="Tokenizing", unit="label"):
             ids = self.encoder.tokenize(label)
-            if self.encoder.fits(ids):
+            if fault := self.encoder.fault(ids):
+                filtered.report.drop(fault, label)
+            else:
                 self._labels.append(label)
                 self._sentences.append(ids)
-            else:
-                exceeding += 1
         if not self._labels:
             raise ValueError(f"No label of the corpora can be used.\n{filtered.report}")
-        print_log(f"{filtered.report}\nexceeding CLIP's context: {exceeding}", "current")
+        print_log(str(filtered.report), "current")
         text = "\n".join(self._labels).encode()
         source = describe_source(
             self.encoder, filtered, len(self._labels), hashlib.sha256(text).hexdigest()

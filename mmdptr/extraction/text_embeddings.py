@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """From word corpora to a text-embedding store."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from mmdptr.embeddings.text_embedding_store import PREFIX
 
 from .label_file import LabelFile
 from .tokenizing import ShardTokenizer
-
-EXCEEDS_CONTEXT = "exceeds CLIP context"
 
 
 def extract_text_embeddings(
@@ -103,11 +101,11 @@ def _extract(
         if rank:
             return report
         entries = writer.entries()
-        exceeding = [x for entry in entries.values() for x in entry.get("exceeding", [])]
-        for label in exceeding:
-            report.drop(EXCEEDS_CONTEXT, label)
+        refused = dict(x for entry in entries.values() for x in entry.get("refused", []))
+        for label, reason in refused.items():
+            report.drop(reason, label)
         if not report.kept:
-            raise ValueError(f"No label fits into CLIP's context, the store is empty.\n{report}")
+            raise ValueError(f"CLIP can encode no label, the store is empty.\n{report}")
         if not writer.complete:
             expected = 1 + -(-number // labels.shard_size)
             if len(entries) != expected:
@@ -115,7 +113,7 @@ def _extract(
                     f"{folder} has {len(entries)} shards, expected {expected}: something else wrote"
                     " or deleted there meanwhile. Run the same command again."
                 )
-            writer.finish(**_summary(labels, set(exceeding)), report=report.to_dict())
+            writer.finish(**_summary(labels, refused), report=report.to_dict())
         labels.remove()
     return report
 
@@ -163,16 +161,16 @@ def _write_shards(
                     features.lengths,
                     features.prefix_lengths,
                     features.token_ids,
-                    exceeding=shard.exceeding,
+                    refused=shard.refused,
                 )
             progress.update(shard.size)
 
 
-def _summary(labels: Iterable[str], exceeding: set[str]) -> dict[str, Any]:
+def _summary(labels: Iterable[str], refused: Container[str]) -> dict[str, Any]:
     """What a reader wants to know of a corpus without reading it."""
     number, longest, characters = 0, 0, set[str]()
     for label in labels:
-        if label not in exceeding:
+        if label not in refused:
             number += 1
             longest = max(longest, len(label))
             characters.update(label)

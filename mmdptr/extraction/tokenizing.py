@@ -21,10 +21,10 @@ class TokenizedShard(NamedTuple):
 
     Args:
         name (str): Its name in the store.
-        size (int): Its labels, those that do not fit into CLIP's context included.
-        labels (list[str]): Labels that fit.
+        size (int): Its labels, those that cannot be encoded included.
+        labels (list[str]): Labels that can be encoded.
         sentences (list[list[int]]): Their token ids.
-        exceeding (list[str]): Labels that do not fit.
+        refused (list[tuple[str, str]]): Labels that cannot be encoded, and why.
         written (bool): Whether it is safe on disk already, and therefore not tokenized.
     """
 
@@ -32,7 +32,7 @@ class TokenizedShard(NamedTuple):
     size: int
     labels: list[str]
     sentences: list[list[int]]
-    exceeding: list[str]
+    refused: list[tuple[str, str]]
     written: bool = False
 
 
@@ -74,16 +74,16 @@ class ShardTokenizer(IterableDataset):
                 yield self._tokenize(name, labels)
 
     def _tokenize(self, name: str, labels: list[str]) -> TokenizedShard:
-        fitting, sentences, exceeding = [], [], []
+        fitting, sentences, refused = [], [], []
         for label in labels:
             ids = self.encoder.tokenize(label)
-            if self.encoder.fits(ids):
+            if fault := self.encoder.fault(ids):
+                refused.append((label, fault))
+            else:
                 fitting.append(label)
                 sentences.append(ids)
-            else:
-                exceeding.append(label)
         _bound_cache(self.encoder.clip.tokenizer)
-        return TokenizedShard(name, len(labels), fitting, sentences, exceeding)
+        return TokenizedShard(name, len(labels), fitting, sentences, refused)
 
     def ahead(self, workers: int) -> DataLoader:
         """Return a loader that tokenizes in as many processes; 0 tokenizes when asked.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, Prompt, text_encoder
+from mmdptr.clip.text_encoder import EXCEEDS_CONTEXT
 
 PREFIX_IDS = [49406, 320, 1125, 539, 320, 262]  # <start> a photo of a '
 
@@ -207,7 +208,7 @@ def test_case_is_lost(encoder):
 def test_too_long_is_refused_and_named(clip, spelling):
     encoder = CLIPTextEncoder(clip, Prompt(spelling=spelling))
     label = "xq" * 40
-    assert not encoder.fits(encoder.tokenize(label))
+    assert encoder.fault(encoder.tokenize(label)) == EXCEEDS_CONTEXT
     spelled = " ".join(label) if spelling == "characters" else label
     with pytest.raises(ValueError, match=f"{spelled}.*more than the 77"):
         encoder.encode(["fine", label])

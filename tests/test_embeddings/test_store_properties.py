@@ -33,7 +33,9 @@ def add_labels(writer: TextEmbeddingWriter, name: str) -> None:
     number = float(name[-1])
     tokens, two = torch.full((4, 3), number), torch.tensor([2, 2])
     labels = [f"{name} é", "x"]
-    writer.add_labels(name, labels, tokens[:2], tokens, two, two, torch.arange(4), exceeding=["y"])
+    writer.add_labels(
+        name, labels, tokens[:2], tokens, two, two, torch.arange(4), refused=[("y", "too long")]
+    )
 
 
 def add_prefix(writer: TextEmbeddingWriter, name: str) -> None:

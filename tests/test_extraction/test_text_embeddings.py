@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
+from mmdptr.clip.text_encoder import EXCEEDS_CONTEXT
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingStore
 from mmdptr.embeddings.text_embedding_store import POOLED
 from mmdptr.extraction import extract_text_embeddings
-from mmdptr.extraction.text_embeddings import EXCEEDS_CONTEXT
 
 from ..interruption import Killed, kill_at, read_bytes
 
@@ -170,7 +170,7 @@ def test_shard_of_which_nothing_fits(tiny_clip, corpus, tmp_path):
 
 def test_store_without_a_fitting_label_is_refused(tiny_clip, corpus, tmp_path):
     corpus.write_text("b" * 70)
-    with pytest.raises(ValueError, match=r"No label fits(.|\n)*exceeds CLIP context"):
+    with pytest.raises(ValueError, match=r"CLIP can encode no label(.|\n)*exceeds CLIP context"):
         extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip, SPELLED))
     with pytest.raises(ValueError, match="not complete"):
         TextEmbeddingStore(tmp_path / "store")

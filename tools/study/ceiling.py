@@ -7,6 +7,7 @@ has, reads the same files, judged by the same metric. Detection and turning are 
 
 import argparse
 import statistics
+from importlib.metadata import version
 from pathlib import Path
 
 import mmcv
@@ -69,7 +70,7 @@ def main() -> None:
     ]
     print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
     if args.out:
-        content = {"model": f"rapidocr {rapidocr.__version__}", "accuracies": accuracies}
+        content = {"model": f"rapidocr {version('rapidocr')}", "accuracies": accuracies}
         write_json(args.out, {**content, "average": means})
 
 

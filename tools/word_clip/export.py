@@ -1,0 +1,59 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Pack a trained CLIP as a file of a few megabytes, as those in mmdptr/clip/weights.
+
+Weights are kept in float16, and of the token embedding only the rows of tokens that the training
+prompts have.
+
+Example:
+    python tools/word_clip/export.py work_dirs/word_clip/.../epoch_latest.pt images \
+        --out mmdptr/clip/weights/clip-word-tiny.safetensors
+"""
+
+import argparse
+import tarfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mmdptr.clip import LoadedCLIP, load_clip
+from mmdptr.clip.packaged import pack
+from mmdptr.extraction.arguments import exit_with_message
+
+
+def training_tokens(clip: LoadedCLIP, images: Path) -> set[int]:
+    """Return the tokens of all training prompts.
+
+    Raises:
+        FileNotFoundError: The folder has no shards.
+    """
+    shards = sorted(images.glob("train-*.tar"))
+    if not shards:
+        raise FileNotFoundError(f"No train-*.tar in {images}. Give the folder of make_data.py.")
+    tokenizer = clip.tokenizer
+    found = {tokenizer.sot_token_id, tokenizer.eot_token_id}
+    for shard in tqdm(shards, unit="shard"):
+        with tarfile.open(shard) as tar:
+            texts = (tar.extractfile(x) for x in tar if x.name.endswith(".txt"))
+            for text in texts:
+                assert text is not None
+                found.update(tokenizer.encode(text.read().decode()))
+    return found
+
+
+@exit_with_message
+def main() -> None:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoint", help="weights that open_clip_train wrote")
+    parser.add_argument("images", type=Path, help="what it was trained on: make_data.py's folder")
+    parser.add_argument("--model", default="clip-word-tiny", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    args = parser.parse_args()
+    clip = load_clip(args.model, args.checkpoint)
+    tokens = training_tokens(clip, args.images)
+    pack(clip.model.state_dict(), tokens, args.out)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {len(tokens)} tokens")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,12 +2,36 @@
 """What letters stand on."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from .colours import random_colours
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+SIDE = 240  # pixels
+
+
+def read_pictures(folder: str | Path) -> list[Image.Image]:
+    """Read the middle squares of all photographs of a folder and its subfolders, at one size.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    paths = sorted(x for x in Path(folder).rglob("*") if x.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise FileNotFoundError(
+            f"No {', '.join(SUFFIXES)} in {folder}. Give photographs without text."
+        )
+    pictures = []
+    for path in paths:
+        with Image.open(path) as image:
+            left, top = ((side - min(image.size)) // 2 for side in image.size)
+            box = (left, top, left + min(image.size), top + min(image.size))
+            pictures.append(image.convert("RGB").resize((SIDE, SIDE), box=box))
+    return pictures
 
 
 def draw_background(

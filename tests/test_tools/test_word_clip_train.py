@@ -26,7 +26,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> list[str]:
 def test_open_clip_understands_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "settings.json").write_text(json.dumps({"val_images": 70, "shard_size": 60}))
+    (tmp_path / "settings.json").write_text(
+        json.dumps({"val_images": 70, "shard_size": 60, "format": "webdataset"})
+    )
     for number in range(3):
         (tmp_path / f"train-{number:05d}.tar").touch()
     args = parse_args(run(monkeypatch, str(tmp_path), "--logs", "runs", "--batch-size", "8"))
@@ -41,5 +43,9 @@ def test_open_clip_understands_the_settings(
 def test_a_folder_without_images_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match=r"has no settings\.json. Make it with make_data\.py"):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "settings.json").write_text(json.dumps({"format": "files"}))
+    with pytest.raises(SystemExit, match="holds files. Give --format webdataset"):
+        run(monkeypatch, str(tmp_path / "files"))
+    with pytest.raises(SystemExit, match=r"has no settings\.json. Make it with render_words\.py"):
         run(monkeypatch, str(tmp_path))

@@ -28,7 +28,7 @@ def training_tokens(clip: LoadedCLIP, images: Path) -> set[int]:
     """
     shards = sorted(images.glob("train-*.tar"))
     if not shards:
-        raise FileNotFoundError(f"No train-*.tar in {images}. Give the folder of make_data.py.")
+        raise FileNotFoundError(f"No train-*.tar in {images}. Give the folder of render_words.py.")
     tokenizer = clip.tokenizer
     found = {tokenizer.sot_token_id, tokenizer.eot_token_id}
     for shard in tqdm(shards, unit="shard"):
@@ -45,7 +45,9 @@ def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoint", help="weights that open_clip_train wrote")
-    parser.add_argument("images", type=Path, help="what it was trained on: make_data.py's folder")
+    parser.add_argument(
+        "images", type=Path, help="what it was trained on: render_words.py's folder"
+    )
     parser.add_argument("--model", default="clip-word-tiny", help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args()

@@ -33,12 +33,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0], epilog="All others are open_clip_train's."
     )
-    parser.add_argument("images", type=Path, help="folder that make_data.py wrote")
+    parser.add_argument("images", type=Path, help="folder that render_words.py wrote")
     args, others = parser.parse_known_args()
     settings = args.images / "settings.json"
     if not settings.exists():
-        sys.exit(f"Error: {args.images} has no settings.json. Make it with make_data.py.")
+        sys.exit(f"Error: {args.images} has no settings.json. Make it with render_words.py.")
     found = json.loads(settings.read_text(encoding="utf-8"))
+    if found["format"] != "webdataset":
+        sys.exit(f"Error: {args.images} holds {found['format']}. Give --format webdataset.")
     last = len(list(args.images.glob("train-*.tar"))) - 1
     data = ["--train-data", str(args.images / f"train-{{00000..{last:05d}}}.tar")]
     data += ["--val-data", str(args.images / "val-00000.tar")]

@@ -1,0 +1,132 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import importlib
+import io
+import json
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from mmocr.registry import DATASETS
+from PIL import Image
+
+import mmdptr  # noqa: F401
+from mmdptr.embeddings.text_embedding_store import hash_labels
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+tool = importlib.import_module("render_words")
+
+WEBDATASET = ("--format", "webdataset")
+FONT = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+WORDS = [f"{a}{b}{c}" for a in "abcdefgh" for b in "aeiou" for c in "lmnrst"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "words.txt").write_text("\n".join(WORDS) + "\n")
+    (folder / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "photos" / "1.png")
+    return folder
+
+
+@pytest.fixture
+def make(sources: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the tool: 25 images in three shards and 10 of words held out."""
+
+    def run(out: Path, *options: str) -> None:
+        argv = ["render_words.py", str(sources / "words.txt"), "--fonts", FONT]
+        argv += ["--backgrounds", str(sources / "photos"), "--out", str(out)]
+        argv += ["--images", "25", "--val-images", "10", "--shard-size", "10", "--codes", "0.3"]
+        argv += options
+        monkeypatch.setattr(sys, "argv", argv)
+        tool.main()
+
+    return run
+
+
+def is_of(word: str, split: str) -> bool:
+    """Whether a word is of a split, or a code, which may be of any."""
+    held_out = hash_labels([word])[0] < tool.HELD_OUT * 2**32
+    return word not in WORDS or held_out == (split == "val")
+
+
+def read(file: Path) -> dict[str, bytes]:
+    with tarfile.open(file) as tar:
+        return {x.name: tar.extractfile(x).read() for x in tar.getmembers()}  # type: ignore[union-attr]
+
+
+def test_shards_hold_images_and_prompts_of_their_words(make, tmp_path: Path) -> None:
+    make(tmp_path, *WEBDATASET, "--workers", "2", "--size", "32", "96")
+    files = {x.name: read(x) for x in sorted(tmp_path.glob("*.tar"))}
+    assert list(files) == ["train-00000.tar", "train-00001.tar", "train-00002.tar", "val-00000.tar"]
+    assert [len(x) for x in files.values()] == [20, 20, 10, 20]
+    for name, entries in files.items():
+        for key, data in entries.items():
+            if key.endswith(".jpg"):
+                image = Image.open(io.BytesIO(data))
+                assert (image.size, image.mode) == ((96, 32), "RGB")
+            else:
+                word = data.decode()[len("a photo of a '") : -1].replace(" ", "").lower()
+                assert is_of(word, name.partition("-")[0]), word
+    with Image.open(tmp_path / "sample.png") as sheet:
+        assert sheet.width > 1000
+
+
+def test_mmocr_reads_the_files(make, tmp_path: Path) -> None:
+    make(tmp_path, "--workers", "2")
+    words = set()
+    for split, number in {"train": 25, "val": 10}.items():
+        dataset = DATASETS.build(
+            {
+                "type": "mmocr.RecogTextDataset",
+                "data_root": str(tmp_path),
+                "ann_file": f"{split}.jsonl",
+                "parser_cfg": {"type": "mmocr.LineJsonParser", "keys": ["filename", "text"]},
+            }
+        )
+        assert len(dataset) == number
+        for index in range(number):
+            info = dataset.get_data_info(index)
+            with Image.open(info["img_path"]) as image:
+                assert image.height > 10
+            words.add(info["instances"][0]["text"].lower())
+            assert is_of(info["instances"][0]["text"].lower(), split)
+    assert words & set(WORDS)
+    assert words - set(WORDS)  # the codes
+
+
+@pytest.mark.parametrize("form", ["files", "webdataset"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(form: str, make, tmp_path: Path) -> None:
+    make(tmp_path / "a", "--format", form, "--workers", "1")
+    make(tmp_path / "b", "--format", form, "--workers", "2")
+    lost, kept = (tmp_path / "b" / tool.Shard("train", x, 10).name(form) for x in (1, 0))
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    unfinished = lost.with_name(f"{lost.name}.123.partial")
+    if form == "files":
+        unfinished.mkdir()
+    else:
+        unfinished.write_bytes(b"cut")
+    before = kept.stat().st_mtime_ns
+    make(tmp_path / "b", "--format", form, "--workers", "1")
+    assert kept.stat().st_mtime_ns == before
+    contents = [
+        {x.relative_to(folder): x.read_bytes() for x in folder.rglob("*") if x.is_file()}
+        for folder in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert contents[0] == contents[1]
+
+
+def test_a_folder_of_other_settings_is_refused(make, tmp_path: Path) -> None:
+    tmp_path.joinpath("settings.json").write_text(json.dumps({"seed": 0}))
+    with pytest.raises(SystemExit, match="made with other settings: fonts"):
+        make(tmp_path)
+
+
+def test_too_few_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="Of 1 words none is left for val"):
+        tool.split_words(["aal"])

@@ -42,9 +42,7 @@ class WordSource:
 
     def _draw_text(self, rng: Generator) -> str:
         if rng.random() < self.codes:
-            letters = (
-                string.digits if rng.random() < 0.6 else string.digits + string.ascii_uppercase
-            )
+            letters = string.digits + (string.ascii_uppercase if rng.random() < 0.4 else "")
             return "".join(rng.choice(list(letters), rng.integers(1, 9)))
         word = self.words[rng.integers(len(self.words))]
         return (word, word.capitalize(), word.upper())[rng.choice(3, p=[0.4, 0.25, 0.35])]

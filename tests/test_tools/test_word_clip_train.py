@@ -45,7 +45,7 @@ def test_a_folder_without_images_is_refused(
 ) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "settings.json").write_text(json.dumps({"format": "files"}))
-    with pytest.raises(SystemExit, match="holds files. Give --format webdataset"):
+    with pytest.raises(SystemExit, match=r"holds files\. Give --format webdataset"):
         run(monkeypatch, str(tmp_path / "files"))
     with pytest.raises(SystemExit, match=r"has no settings\.json. Make it with render_words\.py"):
         run(monkeypatch, str(tmp_path))

@@ -1,8 +1,8 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """How well a CLIP finds the word of a word image, and the image of a word.
 
-A set is a WebDataset shard of render_words.py or an annotation file of one {"filename": ..., "text":
-...} a line. Each image is looked up among the prompts of all different words of its set, and each
+A set is a WebDataset shard of render_words.py or an annotation file of one {"filename": ...,
+"text": ...} a line. Each image is looked up among the prompts of all different words of its set, and each
 word among all images. Case and all but letters and digits aside.
 
 Example:

@@ -6,7 +6,8 @@ labels_<split>.jsonl of one {"filename": ..., "text": ...} a line. Images stay w
 is the 1015-image protocol: lines marked "in_1015". For choices, which must never be made on the
 test sets, 5 % of the training crops are also written apart (choice_val.jsonl; the rest is
 choice_train.jsonl). For training on few, train_500.jsonl and train_2000.jsonl hold as many of them,
-drawn at random, the smaller within the larger.
+drawn at random, the smaller within the larger. With --rendered, train_rendered.jsonl holds the
+training crops and the words that tools/render_words.py drew.
 """
 
 import argparse
@@ -23,14 +24,13 @@ FEW = (500, 2000)
 TEST = {"iiit5k": "iiit5k", "svt": "svt", "ic13": "icdar2013", "ic15": "icdar2015"}
 
 
-def read(root: Path, name: str, split: str, out: Path) -> list[dict[str, str]]:
-    """Read one split of one set; file names become relative to ``out``."""
-    path = root / name / f"labels_{split}.jsonl"
+def read(path: Path, out: Path) -> list[dict[str, str]]:
+    """Read an annotation file; file names become relative to ``out``."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist. Give the folder that holds {name}.")
+        raise FileNotFoundError(f"{path} does not exist. Give the folder that it belongs to.")
     entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [
-        {"filename": os.path.relpath(root / name / entry["filename"], out), "text": entry["text"]}
+        {"filename": os.path.relpath(path.parent / entry["filename"], out), "text": entry["text"]}
         for entry in entries
         if entry.get("in_1015", True)
     ]
@@ -51,9 +51,11 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("data/real7k"), help="default: %(default)s"
     )
+    parser.add_argument("--rendered", type=Path, help="folder that render_words.py has written")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    train = [entry for name in TRAIN for entry in read(args.root, name, "train", args.out)]
+    files = [args.root / name / "labels_train.jsonl" for name in TRAIN]
+    train = [entry for file in files for entry in read(file, args.out)]
     held_out = set(random.Random(0).sample(range(len(train)), len(train) // 20))
     write(args.out / "train.jsonl", train)
     write(args.out / "choice_train.jsonl", [e for i, e in enumerate(train) if i not in held_out])
@@ -62,7 +64,11 @@ def main() -> None:
     for count in FEW:
         write(args.out / f"train_{count}.jsonl", shuffled[:count])
     for short, name in TEST.items():
-        write(args.out / f"test_{short}.jsonl", read(args.root, name, "test", args.out))
+        entries = read(args.root / name / "labels_test.jsonl", args.out)
+        write(args.out / f"test_{short}.jsonl", entries)
+    if args.rendered:
+        rendered = read(args.rendered / "train.jsonl", args.out)
+        write(args.out / "train_rendered.jsonl", [*train, *rendered])
 
 
 if __name__ == "__main__":

@@ -49,8 +49,21 @@ def test_real7k_splits_and_paths(data: Path, tmp_path: Path) -> None:
     few = read(out / "train_500.jsonl")  # all, if there are fewer
     assert sorted(x["text"] for x in few) == sorted(x["text"] for x in train)
     assert [x["text"] for x in few] != [x["text"] for x in train]  # drawn at random
+    assert not (out / "train_rendered.jsonl").exists()
     assert len(read(out / "test_ic13.jsonl")) == 10  # the 1015 protocol only
     assert len(read(out / "test_ic15.jsonl")) == 20
+
+
+def test_rendered_words_join_the_crops(data: Path, tmp_path: Path) -> None:
+    rendered, out = tmp_path / "rendered", tmp_path / "out"
+    rendered.mkdir()
+    entry = {"filename": "train-00000/000000.jpg", "text": "drawn"}
+    (rendered / "train.jsonl").write_text(json.dumps(entry) + "\n")
+    result = run("prepare_real7k.py", data, "--out", out, "--rendered", rendered)
+    assert result.returncode == 0, result.stderr
+    *crops, last = read(out / "train_rendered.jsonl")
+    assert crops == read(out / "train.jsonl")
+    assert (out / last["filename"]).resolve() == rendered / "train-00000" / "000000.jpg"
 
 
 def test_a_missing_set_is_named(data: Path, tmp_path: Path) -> None:

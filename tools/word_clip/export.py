@@ -45,9 +45,7 @@ def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoint", help="weights that open_clip_train wrote")
-    parser.add_argument(
-        "images", type=Path, help="what it was trained on: render_words.py's folder"
-    )
+    parser.add_argument("images", type=Path, help="folder of render_words.py it was trained on")
     parser.add_argument("--model", default="clip-word-tiny", help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args()

@@ -2,8 +2,8 @@
 """How well a CLIP finds the word of a word image, and the image of a word.
 
 A set is a WebDataset shard of render_words.py or an annotation file of one {"filename": ...,
-"text": ...} a line. Each image is looked up among the prompts of all different words of its set, and each
-word among all images. Case and all but letters and digits aside.
+"text": ...} a line. Each image is looked up among the prompts of all different words of its set,
+and each word among all images. Case and all but letters and digits aside.
 
 Example:
     python tools/word_clip/retrieval.py --pretrained work_dirs/word_clip/.../epoch_latest.pt \

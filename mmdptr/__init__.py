@@ -5,8 +5,8 @@ from . import compat
 
 compat.apply()  # before anything imports MMOCR
 
-from . import datasets, engine, evaluation, models  # noqa: E402
+from . import datasets, dictionaries, engine, evaluation, models  # noqa: E402
 
 __version__ = "0.1.0"
 
-__all__ = ["compat", "datasets", "engine", "evaluation", "models"]
+__all__ = ["compat", "datasets", "dictionaries", "engine", "evaluation", "models"]

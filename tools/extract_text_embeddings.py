@@ -14,11 +14,17 @@ from mmengine.dist import is_main_process
 
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.clip.prompt import SPELLINGS
-from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
+from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingStore
 from mmdptr.extraction import extract_text_embeddings
-from mmdptr.extraction.arguments import add_clip_arguments, exit_with_message
+from mmdptr.extraction.arguments import (
+    add_clip_arguments,
+    add_label_arguments,
+    exit_with_message,
+    label_options,
+)
 from mmdptr.extraction.processes import join_processes
+from mmdptr.writing import read_alphabet
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,12 +48,7 @@ def parse_args() -> argparse.Namespace:
     words.add_argument("--dictionary", help="MMOCR dictionary file; other characters are dropped")
     words.add_argument("--min-length", type=int, default=1, help="shortest label")
     words.add_argument("--max-length", type=int, default=25, help="longest label")
-    words.add_argument(
-        "--letter-case",
-        choices=["lower", "unchanged", "upper"],
-        default="lower",
-        help="CLIP lower-cases what it reads, so case cannot be learnt from its embeddings",
-    )
+    add_label_arguments(parser)
     memory = parser.add_argument_group("what is embedded")
     memory.add_argument("--prompt", default=Prompt.template, help="{} is the label's place")
     memory.add_argument(
@@ -87,10 +88,10 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     label_filter = LabelFilter(
-        characters=dictionary_characters(args.dictionary) if args.dictionary else None,
+        characters=read_alphabet(args.dictionary) if args.dictionary else None,
         min_length=args.min_length,
         max_length=args.max_length,
-        letter_case=args.letter_case,
+        **label_options(args),
     )
     number = join_processes()
     device = f"cuda:{number}" if args.device == "cuda" else args.device

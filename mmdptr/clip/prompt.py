@@ -3,6 +3,8 @@
 
 from dataclasses import asdict, dataclass
 
+from mmdptr.writing import graphemes
+
 SPELLINGS = ("word", "characters")
 
 
@@ -14,8 +16,9 @@ class Prompt:
         template (str): Sentence with one ``{}`` where the label goes. Defaults to
             ``"a photo of a '{}'"``, the prompt of the DPTR paper (arXiv 2408.05706, section 3).
         spelling (str): ``'word'`` puts the label in as it is, as the paper does; CLIP's tokenizer
-            then cuts it into byte-pair pieces. ``'characters'`` separates its characters by spaces,
-            which gives CLIP one token a character, in order, as visual features have it.
+            then cuts it into byte-pair pieces. ``'characters'`` separates its characters (grapheme
+            clusters) by spaces, which gives CLIP one token a character, in order, as visual
+            features have it; letters that its tokenizer does not know are several tokens.
             Defaults to ``'word'``.
 
     Raises:
@@ -39,7 +42,7 @@ class Prompt:
 
     def __call__(self, label: str) -> str:
         """Return the sentence for ``label``."""
-        text = " ".join(label) if self.spelling == "characters" else label
+        text = " ".join(graphemes(label)) if self.spelling == "characters" else label
         return self.template.replace("{}", text, 1)
 
     @property

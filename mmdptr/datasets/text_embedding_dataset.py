@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Labels and their CLIP text embeddings, as a dataset of MMEngine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from mmengine.logging import print_log
 from mmocr.models.common import Dictionary
 from mmocr.registry import DATASETS, TASK_UTILS
 from torch.utils.data import Dataset
+
+from mmdptr.dictionaries import GraphemeDictionary, split_units
 
 from .text_embeddings import open_text_embeddings
 
@@ -99,10 +101,16 @@ class TextEmbeddingDataset(Dataset):
         return {"dataset_type": "TextEmbeddingDataset", "task_name": "textrecog"}
 
     def _fits(self, dictionary: Dictionary | None, max_seq_len: int | None) -> bool:
-        """Whether all labels fit the decoder, by the store's summary alone."""
+        """Whether all labels fit the decoder, by the store's summary alone if that suffices."""
         manifest = self.store.manifest
         longest = manifest["max_label_length"] <= _room(dictionary, max_seq_len)
-        return longest and not _missing(manifest["characters"], dictionary)
+        if longest and not _missing(manifest["characters"], dictionary):
+            return True
+        # Characters that are none of its units may be parts of its grapheme clusters.
+        return isinstance(dictionary, GraphemeDictionary) and all(
+            _is_valid(self.store.label(row), dictionary, max_seq_len)
+            for row in range(len(self.store))
+        )
 
     def _misfit(self, dictionary: Dictionary | None, max_seq_len: int | None) -> str:
         manifest, found = self.store.manifest, []
@@ -159,9 +167,10 @@ def _room(dictionary: Dictionary | None, max_seq_len: int | None) -> float:
     return max_seq_len - (dictionary.start_idx is not None) - (dictionary.end_idx is not None)
 
 
-def _missing(characters: str, dictionary: Dictionary | None) -> list[str]:
-    return [] if dictionary is None else sorted(set(characters).difference(dictionary.dict))
+def _missing(units: Iterable[str], dictionary: Dictionary | None) -> list[str]:
+    return [] if dictionary is None else sorted(set(units).difference(dictionary.dict))
 
 
 def _is_valid(label: str, dictionary: Dictionary | None, max_seq_len: int | None) -> bool:
-    return len(label) <= _room(dictionary, max_seq_len) and not _missing(label, dictionary)
+    units = list(label) if dictionary is None else split_units(label, dictionary)
+    return len(units) <= _room(dictionary, max_seq_len) and not _missing(units, dictionary)

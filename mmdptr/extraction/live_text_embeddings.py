@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 from mmdptr.datasets.corpora import iter_corpora
-from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
+from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings.precision import to_half
 from mmdptr.embeddings.text_embedding_store import POOLED, hash_labels
+from mmdptr.writing import read_alphabet
 
-from .text_embeddings import describe_source
+from .text_embeddings import describe_source, summarize
 
 
 class LiveTextEmbeddings:
@@ -81,7 +82,7 @@ class LiveTextEmbeddings:
                 f"{self.encoder.token_width}: they cannot stand in one memory. Set "
                 "joint_space=True."
             )
-        characters = dictionary_characters(dict_file) if dict_file else None
+        characters = read_alphabet(dict_file) if dict_file else None
         filtered = LabelFilter(characters, **label_filter or {})
         self._labels, self._sentences = [], []
         for label in tqdm(filtered(iter_corpora(corpora)), desc="Tokenizing", unit="label"):
@@ -100,9 +101,7 @@ class LiveTextEmbeddings:
         )
         self.manifest = {
             "source": source,
-            "num_labels": len(self._labels),
-            "max_label_length": max(map(len, self._labels)),
-            "characters": "".join(sorted(set().union(*self._labels))),
+            **summarize(self._labels, filtered),
         }
         self._prefix = to_half(self.encoder.prefix_features())
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """From word corpora to a text-embedding store."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,8 @@ def _extract(
                     f"{folder} has {len(entries)} shards, expected {expected}: something else wrote"
                     " or deleted there meanwhile. Run the same command again."
                 )
-            writer.finish(**_summary(labels, refused), report=report.to_dict())
+            kept = (label for label in labels if label not in refused)
+            writer.finish(**summarize(kept, label_filter), report=report.to_dict())
         labels.remove()
     return report
 
@@ -131,6 +132,17 @@ def describe_source(
         "num_labels": number,
         "labels_sha256": sha256,
     }
+
+
+def summarize(labels: Iterable[str], label_filter: LabelFilter) -> dict[str, Any]:
+    """Return what a reader wants to know of labels without reading them."""
+    number, longest, units = 0, 0, set[str]()
+    for label in labels:
+        found = label_filter.units(label)
+        number += 1
+        longest = max(longest, len(found))
+        units.update(found)
+    return {"num_labels": number, "max_label_length": longest, "characters": sorted(units)}
 
 
 def _write_shards(
@@ -164,18 +176,3 @@ def _write_shards(
                     refused=shard.refused,
                 )
             progress.update(shard.size)
-
-
-def _summary(labels: Iterable[str], refused: Container[str]) -> dict[str, Any]:
-    """What a reader wants to know of a corpus without reading it."""
-    number, longest, characters = 0, 0, set[str]()
-    for label in labels:
-        if label not in refused:
-            number += 1
-            longest = max(longest, len(label))
-            characters.update(label)
-    return {
-        "num_labels": number,
-        "max_label_length": longest,
-        "characters": "".join(sorted(characters)),
-    }

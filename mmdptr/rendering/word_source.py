@@ -44,5 +44,5 @@ class WordSource:
         if rng.random() < self.codes:
             letters = string.digits + (string.ascii_uppercase if rng.random() < 0.4 else "")
             return "".join(rng.choice(list(letters), rng.integers(1, 9)))
-        word = self.words[rng.integers(len(self.words))]
+        word = self.words[int(rng.integers(len(self.words)))]
         return (word, word.capitalize(), word.upper())[rng.choice(3, p=[0.4, 0.25, 0.35])]

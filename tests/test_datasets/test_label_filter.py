@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdptr.datasets.filter_report import REASONS, FilterReport
-from mmdptr.datasets.label_filter import LabelFilter, dictionary_characters
+from mmdptr.datasets.label_filter import LabelFilter
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Small alphabets and odd characters make duplicates and faults likely.
@@ -25,7 +25,7 @@ labels = st.lists(
 @st.composite
 def filters(draw: st.DrawFn) -> LabelFilter:
     return LabelFilter(
-        characters=draw(st.sampled_from([None, LETTERS, "aAé "])),
+        characters=draw(st.sampled_from([None, LETTERS, "aAé ", ["a", "e", "e\u0301", "\u0301"]])),
         min_length=draw(st.integers(1, 2)),
         max_length=draw(st.none() | st.integers(2, 5)),
         letter_case=draw(st.sampled_from(["unchanged", "lower", "upper"])),
@@ -42,9 +42,11 @@ def test_counts_add_up_and_kept_labels_obey_the_rules(keep: LabelFilter, words: 
     assert report.read == report.kept + sum(report.dropped.values())
     assert len(set(kept)) == len(kept)
     for label in kept:
-        assert keep.min_length <= len(label)
-        assert keep.max_length is None or len(label) <= keep.max_length
-        assert keep.characters is None or set(label) <= keep.characters
+        units = keep.units(label)
+        assert "".join(units) == label
+        assert keep.min_length <= len(units)
+        assert keep.max_length is None or len(units) <= keep.max_length
+        assert keep.alphabet is None or set(units) <= keep.alphabet.units
         assert label == label.strip()
         label.encode("utf-8")
     json.loads(json.dumps(report.to_dict(), ensure_ascii=False).encode("utf-8"))
@@ -119,6 +121,20 @@ def test_a_space_inside_needs_to_be_in_the_dictionary():
     assert list(LabelFilter()([" a b "])) == ["a b"]
 
 
+def test_the_case_follows_the_rules_of_a_language():
+    words = ["DIYARBAKIR", "İzmir"]
+    assert list(LabelFilter(language="tr")(words)) == ["dıyarbakır", "izmir"]
+    assert list(LabelFilter(language="tr", letter_case="upper")(["izmir"])) == ["İZMİR"]
+
+
+def test_clusters_of_the_alphabet_are_one_character():
+    keep = LabelFilter(["ন", "ম", "স্কা", "র", "ক"], max_length=4)
+    assert list(keep(["নমস্কার", "নমক", "নমকা", "নমককর"])) == ["নমস্কার", "নমক"]
+    assert keep.report.unknown_characters == {"া": 1}  # of a cluster that is taken apart
+    assert keep.report.dropped["too long"] == 1
+    assert keep.units("নমস্কার") == ["ন", "ম", "স্কা", "র"]
+
+
 def test_joiners_of_scripts_are_valid_text():
     persian = "می\u200cخو"
     assert list(LabelFilter()([persian])) == [persian]
@@ -145,7 +161,7 @@ def test_each_call_starts_anew():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"characters": []}, "characters is empty"),
+        ({"characters": []}, "alphabet is empty"),
         ({"characters": ["a", "<UKN>"]}, r"entries \['<UKN>'\], expected single characters"),
         ({"characters": ["a", ""]}, r"entries \[''\], expected single characters"),
         ({"min_length": 0}, "min_length is 0, expected 1 or more"),
@@ -230,44 +246,6 @@ def test_report_as_text():
     assert f"'{9:029}'" in text
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "kept         0    0.00 %" in str(FilterReport())
-
-
-def test_dictionary_file(tmp_path: Path):
-    path = tmp_path / "dict.txt"
-    path.write_bytes("a\r\né\n\n \n\u2028\n#".encode())
-    assert dictionary_characters(path) == {"a", "é", " ", "\u2028", "#"}
-    assert dictionary_characters(str(path)) == dictionary_characters(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a\nbc\n", r"dict\.txt, line 2: found 2 characters, 'bc', expected one"),
-        (b"\xef\xbb\xbfa\nb\n", r"line 1: found 2 characters, '\\ufeffa'.*byte order mark"),
-        (b"a\nb\na\n", r"dict\.txt, line 3: found 'a', which line 1 has already"),
-        (b"a\n\xf6\n", r"dict\.txt: found .*byte 0xf6 in position 2.*expected UTF-8"),
-    ],
-)
-def test_bad_dictionary_files_are_named(content: bytes, message: str, tmp_path: Path):
-    path = tmp_path / "dict.txt"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        dictionary_characters(path)
-
-
-def test_a_missing_dictionary_is_named(tmp_path: Path):
-    for path in (tmp_path / "lost.txt", tmp_path):
-        with pytest.raises(FileNotFoundError, match=f"no dictionary file at {path}"):
-            dictionary_characters(path)
-
-
-def test_dictionary_files_are_read_as_mmocr_reads_them(tmp_path: Path):
-    module = pytest.importorskip("mmocr.models.common.dictionary", exc_type=ImportError)
-    odd = tmp_path / "odd.txt"
-    odd.write_bytes("a\r\n\r\n \r\né\rb\n\x85\n\u2028".encode())
-    shipped = Path(sys.modules["mmocr"].__file__).parent.glob(".mim/dicts/*.txt")
-    for path in [odd, *shipped]:
-        assert dictionary_characters(path) == set(module.Dictionary(str(path)).dict)
 
 
 def test_result_does_not_depend_on_the_hash_seed():

@@ -114,7 +114,7 @@ def test_manifest_says_what_it_was_made_of(encoder, corpus, tmp_path):
     assert manifest["source"]["letter_case"] == "lower"
     assert manifest["num_labels"] == len(WORDS)
     assert manifest["max_label_length"] == len("incomprehensible")
-    assert manifest["characters"] == "".join(sorted(set("".join(WORDS))))
+    assert manifest["characters"] == sorted(set("".join(WORDS)))
     assert str(tmp_path) not in (tmp_path / "store" / "manifest.json").read_text()
 
 

@@ -40,13 +40,13 @@ from torch import Tensor, nn
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, load_clip
 from mmdptr.clip.loading import PRECISIONS
 from mmdptr.datasets import LabelFilter, iter_corpus
-from mmdptr.datasets.label_filter import dictionary_characters
 from mmdptr.datasets.text_embeddings import TextEmbeddings
 from mmdptr.embeddings import ORPBank, ORPBankWriter, TextEmbeddingStore
 from mmdptr.engine.pretrain_config import build_pretrain_config, config_folder
 from mmdptr.extraction import LiveTextEmbeddings, extract_text_embeddings
 from mmdptr.extraction.arguments import exit_with_message
 from mmdptr.models import DPTRPretrainer
+from mmdptr.writing import read_alphabet
 
 AUTHORS, ONE_PASS = "authors' way", "CLIP in every step, one pass"
 LIVE, STORE = "mmdptr, live", "mmdptr, store"
@@ -134,7 +134,7 @@ def choose_words(corpus: str | Path, number: int, recognizer: dict[str, Any]) ->
     Raises:
         ValueError: The corpus has fewer.
     """
-    characters = dictionary_characters(recognizer["decoder"]["dictionary"]["dict_file"])
+    characters = read_alphabet(recognizer["decoder"]["dictionary"]["dict_file"])
     words = list(LabelFilter(characters - {" "})(iter_corpus(corpus)))
     if len(words) < number:
         raise ValueError(f"{corpus} has {len(words)} usable words, expected {number}: use another.")

@@ -11,6 +11,8 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmdptr.dictionaries import split_units
+
 
 @MODELS.register_module()
 class DPTRLoss(CEModuleLoss):
@@ -47,13 +49,14 @@ class DPTRLoss(CEModuleLoss):
             text = sample.gt_text.item
             if self.letter_case != "unchanged":  # may change the length
                 text = getattr(text, self.letter_case)()
-            if len(text) + special > self.max_seq_len:
+            units = split_units(text, self.dictionary)
+            if len(units) + special > self.max_seq_len:
                 raise ValueError(
-                    f"The label {text!r} has {len(text)} characters, the decoder has room for "
+                    f"The label {text!r} has {len(units)} characters, the decoder has room for "
                     f"{self.max_seq_len - special} (max_seq_len {self.max_seq_len}). Drop longer "
                     "labels (--max-length when extracting) or raise the decoder's max_seq_len."
                 )
-            missing = sorted(set(text).difference(self.dictionary.dict))
+            missing = sorted(set(units).difference(self.dictionary.dict))
             if missing:
                 raise ValueError(
                     f"The label {text!r} holds {missing}, which the dictionary lacks. Drop such "

@@ -1,0 +1,19 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""How scripts write words: characters, cases, the units of a dictionary."""
+
+from .alphabet import Alphabet, graphemes, read_alphabet
+from .dictionary_draft import DictionaryDraft, draft_dictionary
+from .letter_case import LETTER_CASES, change_case
+from .scripts import script_name, scripts_of
+
+__all__ = [
+    "LETTER_CASES",
+    "Alphabet",
+    "DictionaryDraft",
+    "change_case",
+    "draft_dictionary",
+    "graphemes",
+    "read_alphabet",
+    "script_name",
+    "scripts_of",
+]

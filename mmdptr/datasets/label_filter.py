@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, get_args
 
+import regex
+
 from mmdptr.writing import LETTER_CASES, Alphabet, change_case
 
 from .filter_report import (
@@ -20,13 +22,16 @@ from .seen_labels import SeenLabels
 
 # Control characters, lone surrogates, unassigned code points.
 _NOT_TEXT_CATEGORIES = {"Cc", "Cs", "Cn"}
+# Soft hyphens, byte order marks and the like show nothing; joiners change how letters are written.
+_INVISIBLE = regex.compile(r"[^\P{Cf}\u200c\u200d]")
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
 class LabelFilter:
     """Bring labels into one form, and drop what a decoder cannot learn from.
 
-    A label is normalised (Unicode form, letter case, no white space around it), then dropped when
+    A label is normalised (Unicode form, letter case, no invisible characters, no white space around
+    it), then dropped when
     it is empty, is not valid text, has the wrong length, leaves the dictionary, or came before.
 
     Labels are lower-cased by default because CLIP's tokenizer does the same: 'Hello' and 'HELLO'
@@ -101,6 +106,8 @@ class LabelFilter:
 
     def normalise(self, label: str) -> str:
         """Return the one form that all spellings of a label share."""
+        if not label.isprintable():
+            label = _INVISIBLE.sub("", label)
         if self.unicode_form is None or label.isascii():
             return change_case(label, self.letter_case, self.language).strip()
         # Twice: changing the case can leave the form, and taking compatibility characters apart

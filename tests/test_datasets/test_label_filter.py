@@ -135,6 +135,10 @@ def test_clusters_of_the_alphabet_are_one_character():
     assert keep.units("নমস্কার") == ["ন", "ম", "স্কা", "র"]
 
 
+def test_characters_that_show_nothing_are_taken_out():
+    assert list(LabelFilter()(["\ufeffso\xadft\u200e", "soft", "\u2060"])) == ["soft"]
+
+
 def test_joiners_of_scripts_are_valid_text():
     persian = "می\u200cخو"
     assert list(LabelFilter()([persian])) == [persian]

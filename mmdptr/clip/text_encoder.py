@@ -4,16 +4,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import Transformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from .loading import LoadedCLIP
-from .prefix_transformer import PrefixTransformer
 from .prompt import Prompt
+from .sentences import sentences_of
+from .text_towers import build_text_tower
 
 EXCEEDS_CONTEXT = "exceeds CLIP context"
 UNKNOWN_TOKENS = "holds tokens that the CLIP weights do not know"
@@ -50,9 +48,12 @@ class CLIPTextEncoder:
 
     The numbers are those of open_clip's own forward, but CLIP's causal mask lets most of the work
     be left out: the prompt's prefix runs once, padding behind the end-of-text token (EOT) never
-    changes what stands before it, and labels of one length run together without padding.
+    changes what stands before it, and labels of one length run together without padding. Other
+    towers run as their attention asks for: those of Hugging Face's transformers, which mask
+    padding, on whole sentences, and those that see it, such as SigLIP's, on the whole context.
 
-    CLIP's tokenizer lower-cases: labels that differ in case alone have the same features.
+    CLIP's tokenizer lower-cases: labels that differ in case alone have the same features. Others
+    keep the case, or drop punctuation (SigLIP).
 
     Args:
         clip (LoadedCLIP): The CLIP to use.
@@ -62,12 +63,13 @@ class CLIPTextEncoder:
         joint_space (bool): Whether to apply the text projection to the token features as well, so
             that they live in one space with the pooled feature and the image features of ORP. The
             paper does not. Defaults to False.
-        compile (bool): Whether to compile the transformer's blocks by ``torch.compile``, for long
-            corpora: it takes a minute and a C++ compiler, and encodes faster. Defaults to False.
+        compile (bool): Whether to compile the blocks of a causal tower by ``torch.compile``, for
+            long corpora: it takes a minute and a C++ compiler, and encodes faster. Defaults to
+            False.
 
     Raises:
-        ValueError: The text tower is not causal or of an unknown build, or the prompt leaves no
-            room for a label.
+        ValueError: The text tower or the tokenizer is not known here, or the prompt leaves no room
+            for a label.
     """
 
     def __init__(
@@ -82,40 +84,30 @@ class CLIPTextEncoder:
         self.prompt = prompt or Prompt()
         self.keep_padding = keep_padding
         self.joint_space = joint_space
-        self.tower = causal_text_tower(clip)
-        self.context_length: int = self.tower.context_length
-        tokenizer: SimpleTokenizer = clip.tokenizer
-        self.prefix_ids = [tokenizer.sot_token_id, *tokenizer.encode(self.prompt.prefix)]
-        if fault := self.fault([*self.prefix_ids, tokenizer.eot_token_id]):
+        self.sentences = sentences_of(clip.tokenizer, clip.identity.model)
+        self.prefix_ids = self.sentences.encode_prefix(self.prompt.prefix)
+        self.context_length: int = clip.tokenizer.context_length
+        if fault := self.fault(self.sentences.encode(self.prompt.prefix)):
             raise ValueError(
                 f"The prompt {self.prompt.template!r} has {len(self.prefix_ids)} tokens before the "
                 f"label, CLIP's context has {self.context_length}: it {fault}. Use a shorter "
                 "prompt, or one that the weights were trained on."
             )
-        with torch.inference_mode():
-            self.transformer = PrefixTransformer(
-                self.tower.transformer, self._embed(torch.tensor(self.prefix_ids), 0), compile
-            )
+        self.tower = build_text_tower(clip, self.prefix_ids, self.sentences.pad_id, compile)
 
     @property
     def token_width(self) -> int:
         """int: Width of the token features."""
-        return self.pooled_width if self.joint_space else self.tower.ln_final.weight.numel()
+        return self.pooled_width if self.joint_space else self.tower.width
 
     @property
     def pooled_width(self) -> int:
         """int: Width of the pooled feature, that of CLIP's joint space."""
-        projection = self.tower.text_projection
-        if projection is None:
-            return self.tower.ln_final.weight.numel()
-        weight = projection.weight.T if isinstance(projection, nn.Linear) else projection
-        return weight.shape[1]
+        return self.tower.pooled_width
 
     def tokenize(self, label: str) -> list[int]:
         """Return the token ids of a label's sentence, from start of text to EOT, never cut."""
-        tokenizer = self.clip.tokenizer
-        ids = tokenizer.encode(self.prompt(label))
-        return [tokenizer.sot_token_id, *ids, tokenizer.eot_token_id]
+        return self.sentences.encode(self.prompt(label))
 
     def fault(self, ids: Sequence[int]) -> str | None:
         """Return why a tokenized label cannot be encoded, None if it can."""
@@ -126,8 +118,11 @@ class CLIPTextEncoder:
 
     @torch.inference_mode()
     def prefix_features(self) -> Tensor:
-        """Return the features of the common prefix, of shape (P, D) or (P, J)."""
-        return self._project_tokens(self.tower.ln_final(self.transformer.prefix))
+        """Return the features of the common prefix, of shape (P, D) or (P, J).
+
+        Towers whose tokens see all others have none in common: P is 0.
+        """
+        return self._project_tokens(self.tower.prefix())
 
     @torch.inference_mode()
     def encode(self, labels: Sequence[str]) -> TextFeatures:
@@ -149,7 +144,7 @@ class CLIPTextEncoder:
         """Same as :meth:`encode`, for sentences that are tokenized already."""
         for ids in sentences:
             if fault := self.fault(ids):
-                sentence = self.clip.tokenizer.decode(list(ids[1:-1]))
+                sentence = self.sentences.decode(ids)
                 if fault == EXCEEDS_CONTEXT:
                     fix = (
                         f"it takes {len(ids)} tokens, more than the {self.context_length}. Drop "
@@ -162,6 +157,8 @@ class CLIPTextEncoder:
                     )
                 raise ValueError(f"{sentence!r} {fault}: {fix}")
         starts = [_shared(ids, self.prefix_ids) for ids in sentences]
+        if self.keep_padding and not self.tower.shares_prefix:
+            starts = [0] * len(sentences)  # all of the context belongs to the label
         ends = [self.context_length if self.keep_padding else len(ids) for ids in sentences]
         lengths = torch.tensor([e - s for s, e in zip(starts, ends, strict=True)], dtype=torch.long)
         offsets = lengths.cumsum(0) - lengths
@@ -170,42 +167,33 @@ class CLIPTextEncoder:
         pooled = torch.empty(len(sentences), self.pooled_width, device=device, dtype=dtype)
         token_ids = torch.empty(len(tokens), dtype=torch.long)
         for start, length, rows in self._batches(starts, lengths.tolist()):
-            batch = torch.zeros(len(rows), length, dtype=torch.long)
+            batch = torch.full((len(rows), start + length), self.sentences.pad_id)
             for i, row in enumerate(rows):
-                own = sentences[row][start:]
-                batch[i, : len(own)] = torch.tensor(own)
-            states = self.transformer(self._embed(batch, start), start)
-            states = self.tower.ln_final(states)
-            # Like open_clip's pooling: the first of the largest ids is the end of text.
-            ends_at = self._to_device(batch.argmax(dim=1))
-            index = self._to_device(torch.tensor(rows))
-            pooled[index] = project_text(
-                self.tower, states[torch.arange(len(rows), device=device), ends_at]
-            )
+                batch[i, : len(sentences[row])] = torch.tensor(sentences[row])
+            states, ends_of_text = self.tower(self._to_device(batch), start)
+            pooled[self._to_device(torch.tensor(rows))] = ends_of_text
             places = (offsets[rows, None] + torch.arange(length)).flatten()
             tokens[self._to_device(places)] = self._project_tokens(states).flatten(0, 1)
-            token_ids[places] = batch.flatten()
+            token_ids[places] = batch[:, start:].flatten()
         prefix_lengths = torch.tensor(starts, dtype=torch.long)
+        if not self.tower.shares_prefix:
+            prefix_lengths.zero_()
         return TextFeatures(pooled, tokens, lengths, prefix_lengths, token_ids)
 
     def _batches(
         self, starts: list[int], lengths: list[int]
     ) -> Iterator[tuple[int, int, list[int]]]:
-        """Group rows of one shape into batches of at most ``MAX_TOKENS`` tokens."""
+        """Group rows of one shape into batches of at most ``MAX_TOKENS`` computed tokens."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for row, shape in enumerate(zip(starts, lengths, strict=True)):
             groups[shape].append(row)
         for (start, length), rows in sorted(groups.items()):
-            size = max(1, MAX_TOKENS // length)
+            computed = length if self.tower.shares_prefix else start + length
+            if self.tower.sees_padding:
+                computed = self.context_length
+            size = max(1, MAX_TOKENS // computed)
             for i in range(0, len(rows), size):
                 yield start, length, rows[i : i + size]
-
-    def _embed(self, ids: Tensor, start: int) -> Tensor:
-        """Embed ids (..., S) that stand at position ``start``: (..., S, C)."""
-        tower = self.tower
-        positions = tower.positional_embedding[start : start + ids.shape[-1]]
-        embedded = tower.token_embedding(self._to_device(ids)) + positions
-        return embedded.to(self.clip.dtype)
 
     def _to_device(self, x: Tensor) -> Tensor:
         """Copy to CLIP's device; to a GPU from pinned memory, so that nothing waits for it."""
@@ -214,42 +202,7 @@ class CLIPTextEncoder:
         return x.to(self.clip.device, non_blocking=True)
 
     def _project_tokens(self, x: Tensor) -> Tensor:
-        return project_text(self.tower, x) if self.joint_space else x
-
-
-def causal_text_tower(clip: LoadedCLIP) -> Any:
-    """Return the text tower of a CLIP: the part of it, or the CLIP that is its own text tower.
-
-    Raises:
-        ValueError: It is not open_clip's causal transformer with CLIP's byte-pair tokenizer.
-    """
-    # CLIP keeps its text tower in itself, CustomTextCLIP in `.text`.
-    tower = getattr(clip.model, "text", clip.model)
-    causal = getattr(tower, "attn_mask", None) is not None
-    plain = isinstance(getattr(tower, "transformer", None), Transformer)
-    # CLIP calls it `text_pool_type`, the tower of CustomTextCLIP `pool_type`.
-    pooling = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
-    at_eot = pooling in ("argmax", "eos") and getattr(tower, "cls_emb", None) is None
-    if not (causal and plain and at_eot):
-        raise ValueError(
-            f"The text tower of {clip.identity.model!r} ({type(tower).__name__}) is not "
-            "open_clip's causal text transformer pooled at the end of text. Use a CLIP with "
-            "one, e.g. 'ViT-B-16-quickgelu' with pretrained='openai'."
-        )
-    if not isinstance(clip.tokenizer, SimpleTokenizer):
-        raise ValueError(
-            f"The tokenizer of {clip.identity.model!r} is a "
-            f"{type(clip.tokenizer).__name__}; expected CLIP's byte-pair tokenizer."
-        )
-    return tower
-
-
-def project_text(tower: Any, x: Tensor) -> Tensor:
-    """Project text features (..., D) to the joint space (..., J), if the tower has a projection."""
-    projection = tower.text_projection
-    if projection is None:
-        return x
-    return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+        return self.tower.project(x) if self.joint_space else x
 
 
 def _shared(ids: Sequence[int], prefix: Sequence[int]) -> int:

@@ -4,16 +4,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from open_clip.tokenizer import SimpleTokenizer
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmdptr.clip import CLIPTextEncoder
 from mmdptr.embeddings import TextEmbeddingWriter
 
 from .label_file import LabelFile
-
-TOKENIZER_CACHE = 100_000
-"""int: Words, of about 200 bytes each, that open_clip's tokenizer may remember; it forgets none."""
 
 
 class TokenizedShard(NamedTuple):
@@ -82,7 +78,7 @@ class ShardTokenizer(IterableDataset):
             else:
                 fitting.append(label)
                 sentences.append(ids)
-        _bound_cache(self.encoder.clip.tokenizer)
+        self.encoder.sentences.bound_memory()
         return TokenizedShard(name, len(labels), fitting, sentences, refused)
 
     def ahead(self, workers: int) -> DataLoader:
@@ -94,10 +90,3 @@ class ShardTokenizer(IterableDataset):
         return DataLoader(
             self, batch_size=None, num_workers=workers, multiprocessing_context=context
         )
-
-
-def _bound_cache(tokenizer: SimpleTokenizer) -> None:
-    """Forget the words of a full cache, but not the special tokens, which are always there."""
-    if len(tokenizer.cache) > TOKENIZER_CACHE:
-        specials = [tokenizer.decoder[i] for i in tokenizer.all_special_ids]
-        tokenizer.cache = {token: token for token in specials}

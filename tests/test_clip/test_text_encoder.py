@@ -261,32 +261,9 @@ def test_features_carry_no_gradient(encoder):
     assert not features.tokens.requires_grad
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"text": {"no_causal_mask": True}},
-        {"text": {"no_causal_mask": True, "pool_type": "last"}, "custom_text": True},
-        {"text": {"pool_type": "last"}},
-        {"text": {"pool_type": "first"}, "custom_text": True},
-        {"text": {"embed_cls": True}, "custom_text": True},
-    ],
-    ids=str,
-)
-def test_other_towers_are_refused(make_clip, config):
-    clip = make_clip(**config)
-    name = clip.identity.model
-    with pytest.raises(ValueError, match=f"{name}.*not open_clip's causal text.*ViT-B-16-quickg"):
-        CLIPTextEncoder(clip)
-
-
-def test_other_blocks_are_refused(make_clip):
-    with pytest.raises(ValueError, match="found CustomResidualAttentionBlock"):
-        CLIPTextEncoder(make_clip(text={"qk_norm": True}))
-
-
 def test_other_tokenizers_are_refused(clip):
     foreign = LoadedCLIP(**{**clip.__dict__, "tokenizer": str.split})
-    with pytest.raises(ValueError, match="expected CLIP's byte-pair tokenizer"):
+    with pytest.raises(ValueError, match=r"is a .*; expected CLIP's byte-pair tokenizer or one of"):
         CLIPTextEncoder(foreign)
 
 

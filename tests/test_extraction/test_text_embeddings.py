@@ -405,7 +405,7 @@ def test_one_shard_at_most_is_not_on_the_disk(tiny_clip, corpus, tmp_path):
 
 
 def test_the_tokenizer_does_not_remember_all_words(encoder, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmdptr.extraction.tokenizing.TOKENIZER_CACHE", 4)
+    monkeypatch.setattr("mmdptr.clip.sentences.CACHE", 4)
     corpus.write_text("\n".join([*WORDS, "<end_of_text>", "sunday"]))
     extract(corpus, tmp_path / "forgetful", encoder)
     assert len(encoder.clip.tokenizer.cache) < 4 + 3 * 3  # words and pieces of one shard more

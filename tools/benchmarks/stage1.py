@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, load_clip
 from mmdptr.clip.loading import PRECISIONS
+from mmdptr.clip.text_towers import causal_text_tower
 from mmdptr.datasets import LabelFilter, iter_corpus
 from mmdptr.datasets.text_embeddings import TextEmbeddings
 from mmdptr.embeddings import ORPBank, ORPBankWriter, TextEmbeddingStore
@@ -77,7 +78,7 @@ class AuthorsMemory(nn.Module):
         clip, prompt = self.encoder.clip, self.encoder.prompt
         model: Any = clip.model
         tokens: list[Tensor] = []
-        hook = self.encoder.tower.ln_final.register_forward_hook(
+        hook = causal_text_tower(clip).ln_final.register_forward_hook(
             lambda module, inputs, output: tokens.append(output)
         )
         with torch.autocast(clip.device.type, enabled=False):

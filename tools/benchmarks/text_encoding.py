@@ -46,8 +46,8 @@ def operations(encoder: CLIPTextEncoder, features: TextFeatures) -> float:
 
     A token passes matrices of 12 C^2 weights a layer and attends to all before it and itself.
     """
-    width = encoder.tower.ln_final.weight.numel()
-    layers = len(encoder.transformer.blocks)
+    width = encoder.tower.width
+    layers = encoder.tower.tower.transformer.layers
     lengths, starts = features.lengths.double(), features.prefix_lengths.double()
     keys = lengths * starts + lengths * (lengths + 1) / 2
     total = layers * (24 * width**2 * lengths + 4 * width * keys).sum()

@@ -9,7 +9,7 @@ from mmocr.registry import MODELS
 from torch import Tensor
 
 from mmdptr.clip.loading import LoadedCLIP
-from mmdptr.clip.text_encoder import causal_text_tower, project_text
+from mmdptr.clip.text_towers import causal_text_tower, project_text
 from mmdptr.models.clip_tower import CLIPTower
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"

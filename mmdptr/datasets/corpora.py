@@ -8,6 +8,8 @@ path                          what it holds
 ``*.jsonl``                   one ``{"text": label}``, or one plain JSON string, a line
 ``*.json``                    an MMOCR 1.x annotation file
 folder with ``data.mdb``      an MMOCR recognition LMDB
+``wordfreq:bn``               the words of a language by the package wordfreq, the most
+                              frequent first; ``wordfreq:bn:50000`` the first 50,000
 ============================  =====================================================
 
 Labels leave as they were written: cleaning them is the work of :class:`LabelFilter`, which also
@@ -17,11 +19,13 @@ counts what it drops. A format joins by adding its reader to ``READERS``.
 import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from reprlib import repr as shortened
 
 import lmdb
+
+WORDFREQ = "wordfreq:"
 
 
 def iter_corpora(paths: Iterable[str | Path]) -> Iterator[str]:
@@ -49,15 +53,19 @@ def iter_corpus(path: str | Path) -> Iterator[str]:
     The path is checked at once; the corpus is opened when the first label is asked for.
 
     Args:
-        path (str | Path): A file with one of the suffixes in ``READERS``, or an LMDB folder.
+        path (str | Path): A file with one of the suffixes in ``READERS``, an LMDB folder, or
+            ``'wordfreq:'`` and a language.
 
     Returns:
         Iterator[str]: The labels in the order of the corpus, empty and repeated ones included.
 
     Raises:
         FileNotFoundError: If there is nothing at ``path``.
-        ValueError: If the format is unknown or, while reading, if the content is damaged.
+        ValueError: If the format or language is unknown or, while reading, if the content is
+            damaged.
     """
+    if str(path).startswith(WORDFREQ):
+        return read_wordfreq(str(path))
     path = Path(path)
     if path.is_dir():
         if not (path / "data.mdb").is_file():
@@ -75,6 +83,32 @@ def iter_corpus(path: str | Path) -> Iterator[str]:
             "LMDB folder: rename or convert it; .txt with one label a line is the simplest"
         )
     return reader(path)
+
+
+def read_wordfreq(name: str) -> Iterator[str]:
+    """Yield the words of a language, the most frequent first.
+
+    Args:
+        name (str): ``'wordfreq:'``, a language code, and perhaps a colon and a number of words.
+
+    Raises:
+        ValueError: The language is not among wordfreq's, the number is none, or the package is not
+            installed.
+    """
+    try:
+        import wordfreq
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{name} needs the package wordfreq: pip install 'mmdptr[languages]'"
+        ) from error
+    _, language, number, *_ = f"{name}::".split(":")
+    known = sorted(wordfreq.available_languages())
+    if language not in known or not (number.isdecimal() or not number):
+        raise ValueError(
+            f"found {name!r}, expected 'wordfreq:<language>' or 'wordfreq:<language>:<number>', "
+            f"with one of the languages {', '.join(known)}"
+        )
+    return islice(wordfreq.iter_wordlist(language), int(number) if number else None)
 
 
 def read_text(path: Path) -> Iterator[str]:

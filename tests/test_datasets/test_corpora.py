@@ -1,8 +1,10 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 import codecs
 import json
+import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import lmdb
 import pytest
@@ -146,6 +148,21 @@ def test_an_unknown_suffix_lists_the_known_ones(tmp_path: Path):
     path = write_text(tmp_path / "words.csv", ["one"])
     with pytest.raises(ValueError, match=r"'\.csv', expected one of \.txt, \.jsonl, \.json or an"):
         iter_corpus(path)
+
+
+def test_words_of_a_language(monkeypatch: pytest.MonkeyPatch):
+    words = {"bn": ["এই", "না", "করে"], "en": ["the", "to", "and"]}
+    package = SimpleNamespace(  # the real one has 100 MB of words
+        available_languages=lambda: words, iter_wordlist=lambda language: iter(words[language])
+    )
+    monkeypatch.setitem(sys.modules, "wordfreq", package)
+    assert list(iter_corpora(["wordfreq:bn", "wordfreq:en:2"])) == [*words["bn"], "the", "to"]
+    for name in ("wordfreq:xx", "wordfreq:en:many", "wordfreq:"):
+        with pytest.raises(ValueError, match=f"found '{name}'.*one of the languages bn, en"):
+            iter_corpora([name])
+    monkeypatch.setitem(sys.modules, "wordfreq", None)
+    with pytest.raises(ValueError, match=r"pip install 'mmdptr\[languages\]'"):
+        iter_corpora(["wordfreq:en"])
 
 
 def test_a_format_joins_by_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -14,10 +14,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import FUNCTIONS, init_default_scope
-from mmocr.registry import DATASETS, HOOKS, MODELS, TASK_UTILS
+from mmocr.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS
 from PIL import Image
 
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore
@@ -43,7 +44,24 @@ def is_stage_1(cfg: Config) -> bool:
 NAMES = names()
 STAGE_1 = [name for name in NAMES if is_stage_1(Config.fromfile(CONFIGS / name))]
 UNION14M = [name for name in NAMES if name.startswith("union14m")]  # other data, the same models
-RECOGNIZERS = [name for name in NAMES if name not in STAGE_1 + UNION14M]
+# What a word of each language is made of; the recipes differ in their dictionaries alone.
+LANGUAGES = {
+    "arabic": {"مرحبا": 5, "خیابان": 6, "٣٤": 2},
+    "bengali": {"নমস্কার": 4, "বাংলা": 2},
+    "chinese": {"韩国小馆": 4, "汉阳e区25-26号": 10},
+    "european": {"straße": 6, "été": 3, "ığdır": 5, "łódź": 4},
+    "greek": {"καιρός": 6},
+    "hindi": {"मण्डी": 2, "बाराखम्बा": 4},
+    "japanese": {"ゲーム": 3, "俺たち": 3, "したがって": 5},
+    "korean": {"바탕으로": 4},
+    "russian": {"ёлка": 4},
+    "thai": {"ก็ดี": 2, "แพทย์": 4},
+    "vietnamese": {"người": 5},
+    "all-scripts": {"নমস্কার": 4, "ёлка": 4, "俺": 1, "été": 3, "מ": 0},
+}
+OF_LANGUAGES = [f"languages/dptr_nrtr_{language}.py" for language in LANGUAGES]
+OTHER_DATA = [*UNION14M, *(x for x in OF_LANGUAGES if "bengali" not in x)]
+RECOGNIZERS = [name for name in NAMES if name not in STAGE_1 + OTHER_DATA]
 
 
 def read(name: str) -> Config:
@@ -244,6 +262,45 @@ def test_union14m_is_other_data_for_the_same_recipe(
     assert {tuple(tested[i]["inputs"].shape) for i in range(7)} == {
         tuple(tested[0]["inputs"].shape)
     }
+
+
+def test_every_language_has_its_words_here() -> None:
+    assert sorted(x for x in NAMES if x.startswith("languages")) == sorted(OF_LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_is_another_dictionary_for_the_same_recipe(
+    language: str, photo: Path, tmp_path: Path
+) -> None:
+    cfg, base = read(f"languages/dptr_nrtr_{language}.py"), read("dptr_nrtr.py")
+    dictionary = TASK_UTILS.build(cfg.model.decoder.dictionary)
+    words = {word: units for word, units in LANGUAGES[language].items() if units}
+    assert {word: len(dictionary.str2idx(word)) for word in words} == words
+    assert all(dictionary.idx2str(dictionary.str2idx(word)) == word for word in words)
+    unknown = [word for word, units in LANGUAGES[language].items() if not units]
+    assert all(dictionary.str2idx(word) == [dictionary.unknown_idx] for word in unknown)
+    for model in (cfg.model, base.model):
+        model.decoder.dictionary = model.decoder.module_loss = None
+    assert cfg.model.to_dict() == base.model.to_dict()
+    assert cfg.optim_wrapper.to_dict() == base.optim_wrapper.to_dict()
+
+    lines = [json.dumps({"filename": str(photo), "text": word}) + "\n" for word in words]
+    for dataset in (cfg.train_dataloader.dataset, cfg.test_dataloader.dataset):
+        (tmp_path / dataset.ann_file).write_text("".join(lines))
+        assert dataset.data_root == f"data/{language}"
+        built = DATASETS.build({**dataset, "data_root": str(tmp_path)})
+        found = [built[i]["data_samples"].gt_text.item for i in range(len(built))]
+        assert found == list(words)
+    # Half of the words are read, the others begin with something else.
+    evaluator = Evaluator([METRICS.build(metric) for metric in cfg.test_evaluator.metrics])
+    for i, word in enumerate(words):
+        label = {"gt_text": {"item": word}, "pred_text": {"item": "x" * (i % 2) + word[i % 2 :]}}
+        evaluator.process([label], {})
+    right = -(-len(words) // 2) / len(words)
+    metrics = evaluator.evaluate(len(words))
+    assert metrics["recog/word_acc"] == pytest.approx(right, abs=1e-3)
+    assert right <= metrics["recog/1-N.E.D"] <= 1
+    assert (metrics["recog/1-N.E.D"] < 1) == (right < 1)
 
 
 @pytest.mark.parametrize("name", [x for x in RECOGNIZERS if "clip" in x and "mini" not in x])

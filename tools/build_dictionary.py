@@ -45,7 +45,7 @@ def describe(draft: DictionaryDraft) -> str:
         lines.append(f"They look alike: {shown(f'{a!r} and {b!r}' for a, b in pairs)}")
     if draft.dropped:
         dropped = (f"{unit!r} ({count:,})" for unit, count in draft.dropped.items())
-        lines.append(f"Too rare: {shown(dropped)}")
+        lines.append(f"Left out: {shown(dropped)}")
         share = draft.lost / draft.labels
         lines.append(
             f"{draft.lost:,} of {draft.labels:,} labels ({share:.2%}) hold one of them, such as "
@@ -66,6 +66,7 @@ def parse_args() -> argparse.Namespace:
     add("--min-count", type=int, default=1, help="of a class in all labels; default: %(default)s")
     add("--clusters", action="store_true", help="let grapheme clusters be classes")
     add("--always", default="", help="characters that are classes in any case, '0123456789'")
+    add("--scripts", nargs="+", default=[], help="no others: Bengali, Latin, Common, ...")
     add_label_arguments(parser)
     return parser.parse_args()
 
@@ -76,7 +77,7 @@ def main() -> None:
     args = parse_args()
     label_filter = LabelFilter(max_length=None, **label_options(args))
     labels = label_filter(tqdm(iter_corpora(args.corpora), desc="Reading", unit="label"))
-    draft = draft_dictionary(labels, args.min_count, args.clusters, args.always)
+    draft = draft_dictionary(labels, args.min_count, args.clusters, args.always, args.scripts)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("".join(f"{unit}\n" for unit in draft.kept), encoding="utf-8")
     print(label_filter.report)

@@ -33,6 +33,7 @@ from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.embeddings.text_embedding_store import hash_labels
 from mmdptr.extraction.arguments import exit_with_message
 from mmdptr.rendering import Fonts, WordRenderer, WordSource, contact_sheet, read_pictures
+from mmdptr.writing import read_alphabet
 
 HELD_OUT = 0.01
 SAMPLES = 60  # on the sheet to look at
@@ -163,6 +164,7 @@ def parse_args() -> argparse.Namespace:
     add("--val-images", type=int, default=2_000, help="of words held out; default: %(default)s")
     add("--shard-size", type=int, default=5_000, help="images a shard; default: %(default)s")
     add("--size", type=int, nargs=2, help="height and width; default: as they come out")
+    add("--dictionary", help="dictionary file; words of other characters are left out")
     add("--max-length", type=int, default=20, help="of a word; default: %(default)s characters")
     add("--codes", type=float, default=0.08, help="part of numbers and codes; default: %(default)s")
     add("--seed", type=int, default=0, help="of everything random; default: %(default)s")
@@ -174,8 +176,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    label_filter = LabelFilter(max_length=args.max_length)
-    words = split_words([x for x in label_filter(iter_corpora(args.corpora)) if " " not in x])
+    characters = read_alphabet(args.dictionary) if args.dictionary else None
+    label_filter = LabelFilter(characters, max_length=args.max_length)
+    found = [x for x in label_filter(iter_corpora(args.corpora)) if " " not in x]
+    fonts = Fonts(args.fonts)
+    words = split_words([word for word in found if fonts.can_draw(word)])
+    print(label_filter.report)
+    print(f"{len(found) - sum(map(len, words.values())):,} of {len(found):,} words have no font.")
     others = ("corpora", "out", "workers")
     settings = {key: value for key, value in vars(args).items() if key not in others}
     settings.update(words={key: len(x) for key, x in words.items()})

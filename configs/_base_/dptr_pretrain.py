@@ -40,7 +40,7 @@ val_evaluator = dict(
     type='Evaluator',
     metrics=[
         dict(type='WordMetric', mode=['exact'], prefix='spelling'),
-        dict(type='CharMetric', prefix='spelling'),
+        dict(type='CharMetric', valid_symbol=r'\s', prefix='spelling'),
     ])
 test_evaluator = None
 

@@ -18,6 +18,7 @@ counts what it drops. A format joins by adding its reader to ``READERS``.
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from reprlib import repr as shortened
 import lmdb
 
 WORDFREQ = "wordfreq:"
+FOLDED_SIGMA = re.compile(r"(?<=\w)σ\b")
 
 
 def iter_corpora(paths: Iterable[str | Path]) -> Iterator[str]:
@@ -108,7 +110,9 @@ def read_wordfreq(name: str) -> Iterator[str]:
             f"found {name!r}, expected 'wordfreq:<language>' or 'wordfreq:<language>:<number>', "
             f"with one of the languages {', '.join(known)}"
         )
-    return islice(wordfreq.iter_wordlist(language), int(number) if number else None)
+    words = islice(wordfreq.iter_wordlist(language), int(number) if number else None)
+    # wordfreq folds cases, and with them the two small letters sigma.
+    return (FOLDED_SIGMA.sub("ς", word) for word in words) if language == "el" else words
 
 
 def read_text(path: Path) -> Iterator[str]:

@@ -40,6 +40,10 @@ class Fonts:
     def __len__(self) -> int:
         return len(self.characters)
 
+    def can_draw(self, text: str) -> bool:
+        """Whether a font has all characters of a text."""
+        return any(found.issuperset(text) for found in self.characters.values())
+
     def count(self, text: str) -> int:
         """Return how many fonts have all characters of a text."""
         return sum(found.issuperset(text) for found in self.characters.values())

@@ -70,14 +70,16 @@ class WordRenderer:
             (H, W), both uint8.
         """
         font = load_font(self.fonts.draw(rng, text), FONT_SIZE)
-        outline = int(rng.choice((0, 0, 0, 1, 2, 3)))
+        if font.getmask(text).getbbox() is None:
+            raise ValueError(f"{text!r} leaves no mark. Leave blank words out.")
+        # A rim of another colour, or bold letters: any bolder, small ones would fill up.
+        rimmed = rng.random() < 0.3
+        outline = int(rng.choice((1, 2, 3)) if rimmed else rng.choice((0, 0, 1)))
         pieces = _spaced(rng, text, font)
         boxes = [font.getbbox(piece, stroke_width=outline) for _, piece in pieces]
         left = int(min(x + box[0] for (x, _), box in zip(pieces, boxes, strict=True)))
         right = int(max(x + box[2] for (x, _), box in zip(pieces, boxes, strict=True)))
         top, bottom = (int(pick(box[i] for box in boxes)) for pick, i in ((min, 1), (max, 3)))
-        if right <= left or bottom <= top:
-            raise ValueError(f"{text!r} leaves no mark. Leave blank words out.")
         room = FONT_SIZE // 2 + (right - left) // 8
         size = (right - left + 2 * room, bottom - top + 2 * room)
 
@@ -98,10 +100,10 @@ class WordRenderer:
             shade = 0.0 if luminance(colour) > 0.3 else 255.0
             ground = _paint(ground, 0.6 * stamp(outline, *rng.integers(-3, 4, 2)), shade)
         whole = stamp(outline)
-        if outline and rng.random() < 0.6:
+        if rimmed:
             rim = 0.0 if luminance(colour) > 0.3 else 255.0
             image = _paint(_paint(ground, whole, rim), stamp(0), colour)
-        else:  # the same colour: bold
+        else:
             image = _paint(ground, whole, colour)
         return np.clip(image, 0, 255).astype(np.uint8), (whole[..., 0] * 255).astype(np.uint8)
 

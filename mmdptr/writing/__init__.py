@@ -4,16 +4,16 @@
 from .alphabet import Alphabet, graphemes, read_alphabet
 from .dictionary_draft import DictionaryDraft, draft_dictionary
 from .letter_case import LETTER_CASES, change_case
-from .scripts import script_name, scripts_of
+from .scripts import count_scripts, scripts_of
 
 __all__ = [
     "LETTER_CASES",
     "Alphabet",
     "DictionaryDraft",
     "change_case",
+    "count_scripts",
     "draft_dictionary",
     "graphemes",
     "read_alphabet",
-    "script_name",
     "scripts_of",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .alphabet import Alphabet, graphemes
-from .scripts import scripts_of
+from .scripts import count_scripts, scripts_of
 
 EXAMPLES = 10
 
@@ -18,7 +18,8 @@ class DictionaryDraft:
     Args:
         kept (Mapping[str, int]): Units of the dictionary, by code points, and the number of times
             that each occurs.
-        dropped (Mapping[str, int]): Units that are too rare, the most frequent first.
+        dropped (Mapping[str, int]): Units that are too rare or of another script, the most frequent
+            first.
         labels (int): Labels that were read.
         lost (int): Labels that hold a unit that was dropped.
         longest (int): Units of the longest label that is not lost.
@@ -34,7 +35,7 @@ class DictionaryDraft:
 
     def scripts(self) -> Counter[str]:
         """Count the units of each script."""
-        return scripts_of(self.kept)
+        return count_scripts(self.kept)
 
     def confusables(self) -> list[tuple[str, str]]:
         """Return pairs of units that look alike, such as the Latin and the Cyrillic a.
@@ -55,7 +56,11 @@ class DictionaryDraft:
 
 
 def draft_dictionary(
-    labels: Iterable[str], min_count: int = 1, clusters: bool = False, always: Iterable[str] = ()
+    labels: Iterable[str],
+    min_count: int = 1,
+    clusters: bool = False,
+    always: Iterable[str] = (),
+    scripts: Iterable[str] = (),
 ) -> DictionaryDraft:
     """Collect the classes of labels.
 
@@ -68,6 +73,8 @@ def draft_dictionary(
         clusters (bool): Whether grapheme clusters may be units. Defaults to False: only characters.
         always (Iterable[str]): Characters that are units, whether they occur or not.
             Defaults to ().
+        scripts (Iterable[str]): Names of the scripts whose characters may be units,
+            ``'Common'`` for those of all. Defaults to (): any.
 
     Returns:
         DictionaryDraft: What was found.
@@ -85,10 +92,14 @@ def draft_dictionary(
         found = Counter(cluster for text in texts for cluster in graphemes(text))
         frequent = {x for x, count in found.items() if len(x) > 1 and count >= min_count}
     alphabet = Alphabet(frequent | {" "})
-    always = set(always)
+    always, scripts = set(always), set(scripts)
     counts = Counter(dict.fromkeys(always, 0))
     counts.update(unit for text in texts for unit in alphabet.split(text))
-    kept = {x: n for x, n in sorted(counts.items()) if n >= min_count or x in always}
+    kept = {
+        unit: count
+        for unit, count in sorted(counts.items())
+        if unit in always or (count >= min_count and (not scripts or scripts & scripts_of(unit)))
+    }
     lost = [text for text in texts if not kept.keys() >= set(alphabet.split(text))]
     out = set(lost)
     return DictionaryDraft(

@@ -6,19 +6,20 @@ from collections.abc import Iterable
 
 from fontTools import unicodedata
 
-COMMON = ("Zyyy", "Zinh", "Zzzz")  # of no script: digits, symbols, marks that any script uses
+COMMON = {"Zyyy", "Zinh", "Zzzz"}  # of no script: digits, symbols, marks that any script uses
 
 
-def script_name(character: str) -> str:
-    """Return the English name of a character's script, such as ``'Bengali'``."""
-    name: str = unicodedata.script_name(unicodedata.script(character))
-    return name.replace("_", " ")
+def scripts_of(unit: str) -> set[str]:
+    """Return the scripts that use a character or cluster, by their English names.
+
+    Digits, symbols and the like, which any script may use, are ``'Common'``; the Japanese length
+    mark is of Hiragana and Katakana.
+    """
+    codes = unicodedata.script_extension(unit[0])
+    names = {unicodedata.script_name(code).replace("_", " ") for code in codes - COMMON}
+    return names or {"Common"}
 
 
-def scripts_of(characters: Iterable[str]) -> Counter[str]:
-    """Count the characters of each script; digits and symbols of all scripts are ``'Common'``."""
-    found: Counter[str] = Counter()
-    for character in characters:
-        common = unicodedata.script(character[0]) in COMMON
-        found["Common" if common else script_name(character[0])] += 1
-    return found
+def count_scripts(units: Iterable[str]) -> Counter[str]:
+    """Count the units of each script, or of each set of scripts."""
+    return Counter(", ".join(sorted(scripts_of(unit))) for unit in units)

@@ -151,14 +151,15 @@ def test_an_unknown_suffix_lists_the_known_ones(tmp_path: Path):
 
 
 def test_words_of_a_language(monkeypatch: pytest.MonkeyPatch):
-    words = {"bn": ["এই", "না", "করে"], "en": ["the", "to", "and"]}
+    words = {"bn": ["এই", "না", "করে"], "en": ["the", "to", "and"], "el": ["τησ", "σ", "σοσ'τησ"]}
     package = SimpleNamespace(  # the real one has 100 MB of words
         available_languages=lambda: words, iter_wordlist=lambda language: iter(words[language])
     )
     monkeypatch.setitem(sys.modules, "wordfreq", package)
     assert list(iter_corpora(["wordfreq:bn", "wordfreq:en:2"])) == [*words["bn"], "the", "to"]
+    assert list(iter_corpora(["wordfreq:el"])) == ["της", "σ", "σος'της"]
     for name in ("wordfreq:xx", "wordfreq:en:many", "wordfreq:"):
-        with pytest.raises(ValueError, match=f"found '{name}'.*one of the languages bn, en"):
+        with pytest.raises(ValueError, match=f"found '{name}'.*one of the languages bn, el, en"):
             iter_corpora([name])
     monkeypatch.setitem(sys.modules, "wordfreq", None)
     with pytest.raises(ValueError, match=r"pip install 'mmdptr\[languages\]'"):

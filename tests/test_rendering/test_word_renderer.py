@@ -53,5 +53,6 @@ def test_other_scripts_are_drawn(renderer: WordRenderer) -> None:
 
 
 def test_blank_words_are_refused(renderer: WordRenderer) -> None:
-    with pytest.raises(ValueError, match="leaves no mark"):
-        renderer(" ", [0])
+    for seed in range(5):  # with a rim and without
+        with pytest.raises(ValueError, match="leaves no mark"):
+            renderer(" ", [seed])

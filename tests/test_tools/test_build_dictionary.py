@@ -44,7 +44,7 @@ def test_clusters_and_what_the_threshold_costs(build: Build, tmp_path: Path) -> 
     printed = build(["কাম", "মকা", "কামx"], "--clusters", "--min-count", "2")
     dictionary = GraphemeDictionary(str(tmp_path / "out" / "dict.txt"))
     assert dictionary.dict == ["কা", "ম"]
-    assert "Too rare: 'x' (1)" in printed
+    assert "Left out: 'x' (1)" in printed
     assert "1 of 3 labels (33.33%) hold one of them, such as 'কামx'" in printed
     assert "The longest label has 2 classes" in printed
 

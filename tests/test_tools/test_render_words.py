@@ -39,7 +39,10 @@ def make(sources: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the tool: 25 images in three shards and 10 of words held out."""
 
     def run(out: Path, *options: str) -> None:
-        argv = ["render_words.py", str(sources / "words.txt"), "--fonts", FONT]
+        argv = ["render_words.py", str(sources / "words.txt")]
+        if options and not options[0].startswith("--"):  # another word list
+            argv, options = [*argv, options[0]], options[1:]
+        argv += ["--fonts", FONT]
         argv += ["--backgrounds", str(sources / "photos"), "--out", str(out)]
         argv += ["--images", "25", "--val-images", "10", "--shard-size", "10", "--codes", "0.3"]
         argv += options
@@ -119,6 +122,20 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(form: str, make, tmp_
         for folder in (tmp_path / "a", tmp_path / "b")
     ]
     assert contents[0] == contents[1]
+
+
+def test_words_without_a_font_or_outside_the_dictionary_are_left_out(
+    make, sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dict.txt").write_text("\n".join("abcdefghioulmnrst日本"), encoding="utf-8")
+    more = tmp_path / "more.txt"
+    more.write_text("日本\nжук\n", encoding="utf-8")
+    make(tmp_path / "out", str(more), "--dictionary", str(tmp_path / "dict.txt"), "--codes", "0")
+    printed = capsys.readouterr().out
+    assert "'ж' U+0436: 1" in printed
+    assert f"1 of {len(WORDS) + 1:,} words have no font" in printed
+    lines = (tmp_path / "out" / "train.jsonl").read_text().splitlines()
+    assert {json.loads(line)["text"].lower() for line in lines} <= set(WORDS)
 
 
 def test_a_folder_of_other_settings_is_refused(make, tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_some_characters_are_kept_in_any_case() -> None:
     assert draft.lost == 0
 
 
+def test_other_scripts_are_left_out() -> None:
+    draft = draft_dictionary(["abж", "a-1", "b"], always="-", scripts=["Latin"])
+    assert dict(draft.kept) == {"-": 1, "a": 2, "b": 2}
+    assert dict(draft.dropped) == {"ж": 1, "1": 1}
+    assert (draft.lost, draft.longest) == (2, 1)
+
+
 def test_scripts_and_look_alikes_are_named() -> None:
     draft = draft_dictionary(["a0", "оO", "аc"])  # the second o and the second a are Cyrillic
     assert draft.scripts() == {"Latin": 3, "Cyrillic": 2, "Common": 1}

@@ -1,16 +1,33 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-from mmdptr.writing import script_name, scripts_of
+import pytest
+
+from mmdptr.writing import count_scripts, scripts_of
 
 
-def test_scripts_have_their_names() -> None:
-    assert [script_name(x) for x in "aকاя日あ한ไ"] == [
-        *("Latin", "Bengali", "Arabic", "Cyrillic", "Han", "Hiragana", "Hangul", "Thai")
-    ]
+@pytest.mark.parametrize(
+    ("unit", "scripts"),
+    [
+        ("a", {"Latin"}),
+        ("স্কা", {"Bengali"}),
+        ("ا", {"Arabic"}),
+        ("я", {"Cyrillic"}),
+        ("日", {"Han"}),
+        ("あ", {"Hiragana"}),
+        ("ー", {"Hiragana", "Katakana"}),  # the length mark
+        ("한", {"Hangul"}),
+        ("ไ", {"Thai"}),
+        ("1", {"Common"}),
+        ("-", {"Common"}),
+        ("\u0378", {"Common"}),  # unassigned
+    ],
+)
+def test_scripts_have_their_names(unit: str, scripts: set[str]) -> None:
+    assert scripts_of(unit) == scripts
 
 
-def test_what_all_scripts_use_is_counted_apart() -> None:
-    assert scripts_of(["a", "ß", "1", "-", "স্কা", "\u0301"]) == {
+def test_characters_of_several_scripts_are_counted_apart() -> None:
+    assert count_scripts(["a", "ß", "1", "ー"]) == {
         "Latin": 2,
-        "Common": 3,
-        "Bengali": 1,
+        "Common": 1,
+        "Hiragana, Katakana": 1,
     }

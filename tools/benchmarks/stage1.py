@@ -135,7 +135,7 @@ def choose_words(corpus: str | Path, number: int, recognizer: dict[str, Any]) ->
     Raises:
         ValueError: The corpus has fewer.
     """
-    characters = read_alphabet(recognizer["decoder"]["dictionary"]["dict_file"])
+    characters = set(read_alphabet(recognizer["decoder"]["dictionary"]["dict_file"]))
     words = list(LabelFilter(characters - {" "})(iter_corpus(corpus)))
     if len(words) < number:
         raise ValueError(f"{corpus} has {len(words)} usable words, expected {number}: use another.")

@@ -13,6 +13,7 @@ from typing import Any
 
 import mmengine
 import mmocr
+import numpy as np
 import torch
 from mmengine.config import Config
 
@@ -72,7 +73,7 @@ def seen_words(folder: Path, sets: list[str]) -> dict[str, float] | None:
         accuracies = [last_value(folder, f"{name}/{METRIC}_{kind}") or 0 for name in sets]
         if not any(counts):
             return None
-        found[kind] = statistics.fmean(accuracies, weights=counts)
+        found[kind] = float(np.average(accuracies, weights=counts))
     return found
 
 

@@ -30,7 +30,7 @@ class PrefixTransformer:
 
     def __init__(self, transformer: Transformer, prefix: Tensor, compile: bool = False) -> None:
         for block in transformer.resblocks:
-            if type(block) is not ResidualAttentionBlock or hasattr(block, "ln_1_kv"):
+            if not is_plain(block):
                 raise ValueError(
                     f"Expected blocks of type ResidualAttentionBlock, found {type(block).__name__}."
                     " This CLIP's text tower cannot be run from a cached prefix."
@@ -65,6 +65,11 @@ class PrefixTransformer:
         for block, (key, value) in zip(self.blocks, self.cache, strict=True):
             x = self._run_block(block, x, key[:, :start], value[:, :start], future)
         return x
+
+
+def is_plain(block: nn.Module) -> bool:
+    """Whether the arithmetic of a block is known here: open_clip's own, without cross-attention."""
+    return type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv")
 
 
 def _run_block(

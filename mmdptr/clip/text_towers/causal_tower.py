@@ -4,11 +4,11 @@
 from typing import Any
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock, Transformer
+from open_clip.transformer import Transformer
 from torch import Tensor, nn
 
 from mmdptr.clip.loading import LoadedCLIP
-from mmdptr.clip.prefix_transformer import PrefixTransformer
+from mmdptr.clip.prefix_transformer import PrefixTransformer, is_plain
 
 from .text_tower import TextTower
 
@@ -87,10 +87,7 @@ def is_causal(clip: LoadedCLIP) -> bool:
     return (
         getattr(tower, "attn_mask", None) is not None
         and isinstance(transformer, Transformer)
-        and all(
-            type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv")
-            for block in transformer.resblocks
-        )
+        and all(map(is_plain, transformer.resblocks))
         and _pooling(tower) in ("argmax", "eos")
         and getattr(tower, "cls_emb", None) is None
     )

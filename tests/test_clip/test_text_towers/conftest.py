@@ -27,15 +27,18 @@ TEXTS = [
     "مرحبا",
     "it's a test",
 ]
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+}
 # What each family puts around a text, and how wide its towers are.
 FAMILIES: dict[str, dict[str, Any]] = {
     "xlm-roberta": {
         "template": "<s> $A </s>",
         "config": XLMRobertaConfig(
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=48,
+            **SIZES,
             max_position_embeddings=90,
             pad_token_id=1,
         ),
@@ -64,10 +67,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "bert": {
         "template": "<s> $A </s>",
         "config": BertConfig(
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=48,
+            **SIZES,
             pad_token_id=1,
         ),
         "text": {"hf_pooler_type": "cls_pooler", "hf_proj_type": "mlp"},

@@ -2,6 +2,7 @@
 """Small stores, banks and configs; nothing here needs CLIP."""
 
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,8 @@ def sample(text: str, **meta: Any) -> TextRecogDataSample:
     result = TextRecogDataSample(gt_text=LabelData(item=text))
     result.set_metainfo(meta)
     return result
+
+
+def squeeze(table: str) -> str:
+    """A Markdown table whose cells are not filled up with spaces."""
+    return re.sub(" {2,}", " ", table)

@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# Stage 1 alone: SAR's sequential decoder and its encoder on text. Writes <work_dir>/decoder.pth.
+# Stage 1 alone: SAR's sequential decoder on text. Writes <work_dir>/decoder.pth.
 _base_ = [
     'mmocr::textrecog/sar/_base_sar_resnet31_parallel-decoder.py',
     '../_base_/dptr_pretrain.py',
@@ -9,7 +9,6 @@ model = dict(
     _delete_=True,
     type='DPTRPretrainer',
     decoder={**_base_.model.decoder, 'type': 'StatefulSARDecoder'},
-    encoder=_base_.model.encoder,
     embed_dims=512)
 
 labels = dict(dictionary=_base_.dictionary, max_seq_len=_base_.model.decoder.max_seq_len)

@@ -6,6 +6,9 @@ from open_clip.transformer import ResidualAttentionBlock, Transformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ATTENDING_TOKENS = 32
+"""int: Own tokens that attend together; a fused kernel has too little to do with fewer."""
+
 
 class PrefixTransformer:
     """Runs the residual blocks of a causal transformer with the prefix's keys and values cached.
@@ -45,12 +48,15 @@ class PrefixTransformer:
         x = prefix.unsqueeze(0)
         for block in self.blocks:
             query, key, value = _heads(block.attn, block.ln_1(x))
-            self.cache.append((key[:, 0].contiguous(), value[:, 0].contiguous()))
+            self.cache.append((key[0].contiguous(), value[0].contiguous()))
             x = _finish(block, x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
         return x[0]
 
     def __call__(self, x: Tensor, start: int) -> Tensor:
         """Run sequences that follow the first ``start`` tokens of the prefix.
+
+        Sequences of few tokens attend in groups, one behind the other, under a mask that hides
+        them from each other: fewer and larger products, and the prefix once a group.
 
         Args:
             x (Tensor): Input embeddings of the own tokens, positions added, of shape (N, S, C)
@@ -60,11 +66,18 @@ class PrefixTransformer:
         Returns:
             Tensor: Output states of the own tokens, of shape (N, S, C).
         """
-        length = x.shape[1]
-        future = x.new_full((length, length), float("-inf"), dtype=torch.float32).triu(1)
+        number, length = x.shape[:2]
+        groups = -(-number // max(1, ATTENDING_TOKENS // length))
+        size = -(-number // groups)  # as even as can be: the last is filled up
+        mask = _mask(size, length, start).to(x)
+        x = (
+            F.pad(x, (0, 0, 0, 0, 0, groups * size - number))
+            .unflatten(0, (groups, size))
+            .flatten(1, 2)
+        )
         for block, (key, value) in zip(self.blocks, self.cache, strict=True):
-            x = self._run_block(block, x, key[:, :start], value[:, :start], future)
-        return x
+            x = self._run_block(block, x, key[:, :start], value[:, :start], mask)
+        return x.unflatten(1, (size, length)).flatten(0, 1)[:number]
 
 
 def is_plain(block: nn.Module) -> bool:
@@ -72,62 +85,35 @@ def is_plain(block: nn.Module) -> bool:
     return type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv")
 
 
+def _mask(size: int, length: int, start: int) -> Tensor:
+    """Return what a group adds to its scores, of shape (S, P + S) with S = size * length.
+
+    0 for the prefix and for a sequence's own tokens up to each one's place, else minus infinity.
+    """
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    seen = F.pad(torch.block_diag(*[causal] * size), (start, 0), value=True)
+    return torch.zeros(seen.shape).masked_fill(~seen, float("-inf"))
+
+
 def _run_block(
-    block: ResidualAttentionBlock,
-    x: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    future: Tensor,
+    block: ResidualAttentionBlock, x: Tensor, prefix_key: Tensor, prefix_value: Tensor, mask: Tensor
 ) -> Tensor:
-    """Run states (N, S, C) of own tokens through a block; see :func:`_attend` for the others."""
-    own = _heads(block.attn, block.ln_1(x))
-    return _finish(block, x, _attend(*own, prefix_key, prefix_value, future))
+    """Run groups (G, S, C) through a block, behind a prefix (H, P, C / H), under ``_mask``."""
+    query, key, value = _heads(block.attn, block.ln_1(x))
+    key = torch.cat([prefix_key.expand(len(x), -1, -1, -1), key], dim=2)
+    value = torch.cat([prefix_value.expand(len(x), -1, -1, -1), value], dim=2)
+    return _finish(block, x, F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
 
 
 def _heads(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Project (N, S, C) to queries, keys and values of shape (H, N, S, C / H) with H heads."""
+    """Project (N, S, C) to queries, keys and values of shape (N, H, S, C / H) with H heads."""
     projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    split = projected.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 3, 0, 1, 4)
+    split = projected.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key, value = split.unbind()
     return query, key, value
 
 
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    future: Tensor,
-) -> Tensor:
-    """Attend to the prefix and to the own tokens up to each one's place.
-
-    The prefix is the same for all sequences: one product with it serves them all, without a copy
-    of its keys and values for each, and faster than a fused kernel for so few tokens a sequence.
-
-    Args:
-        query (Tensor): Of shape (H, N, S, D) with H heads of width D, as the next two.
-        key (Tensor): Keys of the own tokens.
-        value (Tensor): Values of the own tokens.
-        prefix_key (Tensor): Of shape (H, P, D), as the next.
-        prefix_value (Tensor): Values of the prefix.
-        future (Tensor): Minus infinity where a token is yet to come, else 0, of shape (S, S).
-
-    Returns:
-        Tensor: Of shape (H, N, S, D).
-    """
-    number, length, width = query.shape[1:]
-    query = (query * width**-0.5).flatten(1, 2)
-    to_prefix = (query @ prefix_key.mT).unflatten(1, (number, length))
-    to_own = query.unflatten(1, (number, length)) @ key.mT
-    scores = torch.cat([to_prefix.float(), to_own.float() + future], dim=-1)
-    weights = scores.softmax(dim=-1).to(value.dtype)
-    of_prefix, of_own = weights.split([prefix_key.shape[1], length], dim=-1)
-    from_prefix = of_prefix.flatten(1, 2) @ prefix_value
-    return from_prefix.unflatten(1, (number, length)) + of_own @ value
-
-
 def _finish(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
-    """Add the attention's output (H, N, S, C / H) and the MLP's to the states (N, S, C)."""
-    x = x + block.ls_1(block.attn.out_proj(attended.permute(1, 2, 0, 3).flatten(2)))
+    """Add the attention's output (N, H, S, C / H) and the MLP's to the states (N, S, C)."""
+    x = x + block.ls_1(block.attn.out_proj(attended.transpose(1, 2).flatten(2)))
     return x + block.ls_2(block.mlp(block.ln_2(x)))

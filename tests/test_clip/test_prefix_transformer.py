@@ -10,11 +10,20 @@ def transformer(clip):
     return clip.model.transformer
 
 
+@pytest.mark.parametrize(
+    ("number", "length"),
+    [
+        pytest.param(3, 4, id="less than a group"),
+        pytest.param(19, 4, id="groups and a rest"),
+        pytest.param(16, 4, id="whole groups"),
+        pytest.param(2, 40, id="one to a group"),
+    ],
+)
 @pytest.mark.parametrize("start", range(6))
-def test_any_part_of_the_prefix_may_stand_before(transformer, start):
-    prefix, own = torch.randn(5, 32), torch.randn(3, 4, 32)
-    whole = torch.cat([prefix[:start].expand(3, -1, -1), own], dim=1)
-    mask = torch.full((start + 4, start + 4), -torch.inf).triu(1)
+def test_any_part_of_the_prefix_may_stand_before(transformer, number, length, start):
+    prefix, own = torch.randn(5, 32), torch.randn(number, length, 32)
+    whole = torch.cat([prefix[:start].expand(number, -1, -1), own], dim=1)
+    mask = torch.full((start + length, start + length), -torch.inf).triu(1)
     with torch.inference_mode():
         states = transformer(whole, attn_mask=mask)
         cached = PrefixTransformer(transformer, prefix)

@@ -168,6 +168,17 @@ def test_fmu_before_the_encoder() -> None:
     torch.testing.assert_close(probabilities(model, features, 1.0, 0.3), expected)
 
 
+def test_encoder_that_nothing_reads_keeps_its_names_and_is_frozen() -> None:
+    """Or distributed training would wait for its gradients."""
+    read, not_read = (build(memory={**SITE_FEAT, **x}) for x in ({}, {"holistic": "d_model"}))
+    assert list(read.state_dict()) == list(not_read.state_dict())
+    assert all(p.requires_grad for p in read.encoder.parameters())
+    assert not any(p.requires_grad for p in not_read.encoder.parameters())
+    assert all(
+        p.requires_grad for x in ("neck", "decoder") for p in not_read.get_submodule(x).parameters()
+    )
+
+
 @pytest.mark.parametrize("with_position", [True, False])
 def test_nrtrs_encoder_meets_positions(
     with_position: bool, monkeypatch: pytest.MonkeyPatch

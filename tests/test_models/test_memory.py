@@ -123,7 +123,7 @@ def test_slots_follow_the_longest_label() -> None:
 def test_encoder_runs_over_memory_that_stands_before_it() -> None:
     assert ROW.reads_encoder
     assert not NRTR.reads_encoder
-    assert not MemoryLayout("feat", "row", "d_model", holistic=True).reads_encoder
+    assert not MemoryLayout("feat", "row", "d_model", holistic="d_enc").reads_encoder
 
 
 @pytest.mark.parametrize(("form", "grid"), [("grid", None), ("row", (8, 32))])
@@ -170,8 +170,19 @@ def test_grid_is_the_row_stretched_and_the_same_in_every_row() -> None:
     torch.testing.assert_close(arranged[0, 1], torch.tensor([row, row]) * 10)
 
 
+@pytest.mark.parametrize("name", ["ParallelSARDecoder", "SequentialSARDecoder"])
+def test_first_slot_must_be_as_wide_as_the_holistic_vector(name: str) -> None:
+    layout = find_memory_layout({"type": name})
+    assert layout.width_of({"type": name, "d_model": 64, "d_enc": 64}) == 64
+    uneven = {"type": name, "d_model": 64, "d_enc": 32}
+    with pytest.raises(ValueError, match=r"d_model=64 and d_enc=32.*let its encoder make") as error:
+        layout.width_of(uneven)
+    advice = eval(str(error.value).rpartition("memory=")[2].rstrip("."))
+    assert find_memory_layout(uneven, advice).width_of(uneven) == 64
+
+
 def test_holistic_decoder_reads_the_first_slot_besides() -> None:
     memory = torch.randn(2, 5, 3)
-    arranged = MemoryLayout("feat", "row", "d_model", holistic=True).arrange(memory)
+    arranged = MemoryLayout("feat", "row", "d_model", holistic="d_enc").arrange(memory)
     assert torch.equal(arranged["out_enc"], memory[:, 0])
     assert torch.equal(arranged["feat"].squeeze(2), memory.transpose(1, 2))

@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmocr.registry import MODELS
 
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore, TextEmbeddingWriter
-from tests.builders import nrtr, nrtr_decoder
+from tests.builders import nrtr, nrtr_decoder, squeeze
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "benchmarks"))
 tool = importlib.import_module("reading")
@@ -165,7 +165,7 @@ def test_command_line(
     assert result["about"]["labels"] == 750
     start, _, first, second, nrtr_row = result["rows"]
     assert nrtr_row["ratio"] == first["labels_per_s"] / nrtr_row["labels_per_s"]
-    printed = capsys.readouterr().out
+    printed = squeeze(capsys.readouterr().out)
     growth = second["VmRSS_mb"] - start["VmRSS_mb"]
     assert f"| {second['VmRSS_mb']:,.0f} | {growth:.0f} |" in printed
     assert f"| NRTRDecoder of tiny | {nrtr_row['parameters'] / 1e6:.1f} M |" in printed

@@ -19,7 +19,7 @@ from mmdptr.datasets import TextEmbeddingDataset
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.models import DPTRLoss, TextEmbeddingPreprocessor
 from mmdptr.models.pretrainers import SlotPrior
-from tests.builders import nrtr, words
+from tests.builders import nrtr, squeeze, words
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "benchmarks"))
 tool = importlib.import_module("stage1_profile")
@@ -97,9 +97,10 @@ def test_summary() -> None:
     assert [row["rest_share"] for row in rows] == [pytest.approx(0.1), 0.25]
     assert list(rows[0]["parts_s"].values()) == [4, 4, 1, 1, 0, 1, 0]
     assert rows[0]["repeats_s"] == [10, 10, 20]
-    table = tool.table(rows, 8).splitlines()
-    assert table[2] == "| decoder forward | 4.000 s | 40.0% | 1.000 s | 25.0% |"
-    assert table[-1].endswith("| 10.000 s | 10.0% | 4.000 s | 25.0% |")
+    table = squeeze(tool.table(rows, 8)).splitlines()
+    assert table[0] == "| step, batch of 8 | fp32 | bf16 | fp32, share | bf16, share |"
+    assert table[2] == "| decoder forward | 4.000 s | 1.000 s | 40.0% | 25.0% |"
+    assert table[-1].endswith("| 10.000 s | 4.000 s | 10.0% | 25.0% |")
 
 
 def test_command_line(
@@ -117,6 +118,6 @@ def test_command_line(
     for row in rows:
         assert len(row["repeats_s"]) == 2
         assert set(row["parts_s"]) == set(tool.PARTS)
-    printed = capsys.readouterr().out
+    printed = squeeze(capsys.readouterr().out)
     assert printed.startswith("| step, batch of 4 |")
     assert f"ratio of medians: {rows[1]['ratio_of_medians']:.2f}" in printed

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP
+from tests.builders import squeeze
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "benchmarks"))
 stores, formats = map(importlib.import_module, ("stores", "store_formats"))
@@ -96,7 +97,7 @@ def test_command_line(
     arguments = [f"--{key}={value}" for key, value in {**options, **paths}.items()]
     monkeypatch.setattr(sys, "argv", ["stores.py", str(corpus), *arguments])
     stores.main()
-    printed = capsys.readouterr().out
+    printed = squeeze(capsys.readouterr().out)
     written = json.loads((tmp_path / "rows.json").read_text())
     assert written["about"]["labels"] == 40
     ours, lmdb = written["rows"]

@@ -17,7 +17,7 @@ from typing import Any
 import mmocr
 import torch
 from mmengine.registry import init_default_scope
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from torch import Tensor, nn
 
 from mmdptr.extraction.arguments import exit_with_message
@@ -126,13 +126,17 @@ def main() -> None:
     init_default_scope("mmocr")
     torch.manual_seed(args.seed)
     rows = [row for name in args.decoders for row in compare(name, args.batch, args.repeats)]
-    print(f"| decoder, batch of {args.batch} | words | MMOCR | mmdptr | ratio |")
-    print("|---|---|---:|---:|---:|")
-    for row in rows:
-        print(
-            f"| {row['decoder']} | {row['words']} | {row['mmocr_s']:.2f} s "
-            f"| {row['mmdptr_s']:.2f} s | {row['ratio_of_medians']:.1f} |"
-        )
+    cells = [
+        {
+            f"decoder, batch of {args.batch}": row["decoder"],
+            "words": row["words"],
+            "MMOCR": f"{row['mmocr_s']:.2f} s",
+            "mmdptr": f"{row['mmdptr_s']:.2f} s",
+            "ratio": f"{row['ratio_of_medians']:.1f}",
+        }
+        for row in rows
+    ]
+    print(markdown(cells))
     write_report(args.json, rows, batch=args.batch)
 
 

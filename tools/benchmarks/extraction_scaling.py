@@ -43,7 +43,7 @@ import open_clip
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from reporting import write_report
+from reporting import markdown, write_report
 from safetensors import safe_open
 from stores import FRESH, resident
 from text_encoding import operations
@@ -261,19 +261,27 @@ def summarize(runs: Sequence[dict[str, Any]], sizes: Iterable[int]) -> list[dict
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Lay out the medians in Markdown."""
-    lines = [
-        "| labels | reading, µs a label: CPU (wall) | encoding, writing | whole | labels/s "
-        "| memory at first, MB | at its peak | kB a label |",
-        "|---:" * 8 + "|",
-    ]
-    for row in rows:
-        cells = [f"{row['labels']:,}"]
-        for phase in ("reading", "encoding", "whole"):
-            cells.append(f"{row[f'{phase}_cpu_us']:.1f} ({row[f'{phase}_wall_us']:.1f})")
-        cells.append(f"{1e6 / row['whole_wall_us']:,.0f}")
-        cells += [f"{row['start_mb']:.0f}", f"{row['peak_mb']:.0f}"]
-        lines.append(f"| {' | '.join(cells)} | {row['bytes_a_label'] / 1000:.3f} |")
-    return "\n".join(lines)
+    phases = {
+        "reading": "reading, µs a label: CPU (wall)",
+        "encoding": "encoding, writing",
+        "whole": "whole",
+    }
+    return markdown(
+        [
+            {
+                "labels": f"{row['labels']:,}",
+                **{
+                    name: f"{row[f'{phase}_cpu_us']:.1f} ({row[f'{phase}_wall_us']:.1f})"
+                    for phase, name in phases.items()
+                },
+                "labels/s": f"{1e6 / row['whole_wall_us']:,.0f}",
+                "memory at first, MB": f"{row['start_mb']:.0f}",
+                "at its peak": f"{row['peak_mb']:.0f}",
+                "kB a label": f"{row['bytes_a_label'] / 1000:.3f}",
+            }
+            for row in rows
+        ]
+    )
 
 
 def draw(runs: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> Figure:
@@ -389,10 +397,13 @@ def main() -> None:
     if args.plot:
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         draw(runs, rows).savefig(args.plot, dpi=150)
-    print(f"\n| {args.target_labels:,} labels of {args.tokens:g} tokens, {args.target} ", end="")
-    print(f"| 1 {args.gpu} at {args.tflops:g} TFLOP/s | {args.gpus} of them |\n|---|---:|---:|")
-    for line in extrapolate(rows[-1], args):
-        print(f"| {' | '.join(line)} |")
+    heads = (
+        f"{args.target_labels:,} labels of {args.tokens:g} tokens, {args.target}",
+        f"1 {args.gpu} at {args.tflops:g} TFLOP/s",
+        f"{args.gpus} of them",
+    )
+    lines = extrapolate(rows[-1], args)
+    print(f"\n{markdown([dict(zip(heads, line, strict=True)) for line in lines])}")
 
 
 if __name__ == "__main__":

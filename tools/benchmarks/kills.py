@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 import torch.distributed.run
-from reporting import write_report
+from reporting import markdown, write_report
 
 from mmdptr.clip import CLIPTextEncoder
 from mmdptr.extraction.arguments import exit_with_message
@@ -234,15 +234,17 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         row = measure(Path(root), args.kills, args.processes, args)
-    print(
-        "| processes | kills | same bytes | on disk when killed | lost, most | lost, mean | again |"
-    )
-    print("|---:|---:|---:|---:|---:|---:|---:|")
-    print(
-        f"| {row['processes']} | {row['kills']} | {row['same_bytes']} "
-        f"| {' to '.join(map(str, row['safe_at_kill']))} of {row['shards']} shards "
-        f"| {row['most_lost']} | {row['mean_lost']} | {row['safe_but_encoded_again']} |"
-    )
+    cells = {
+        "processes": row["processes"],
+        "kills": row["kills"],
+        "same bytes": row["same_bytes"],
+        "on disk when killed": f"{row['safe_at_kill'][0]} to {row['safe_at_kill'][1]} of "
+        f"{row['shards']} shards",
+        "lost, most": row["most_lost"],
+        "lost, mean": row["mean_lost"],
+        "again": row["safe_but_encoded_again"],
+    }
+    print(markdown([cells]))
     write_report(args.json, [row], labels=args.labels, shard_size=args.shard_size)
 
 

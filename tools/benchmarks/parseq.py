@@ -23,7 +23,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import LabelData
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from torch import Tensor
 
 from mmdptr.engine.pretrain_config import config_folder
@@ -132,17 +132,21 @@ def main() -> None:
     torch.manual_seed(0)
     config = Config.fromfile(args.config or config_folder() / "parseq_vit-small.py").model
     rows = []
-    print(f"| batch of {args.batch} | of | literal, samples/s | mmdptr, samples/s | ratio |")
-    print("|---|---|---:|---:|---:|")
     for backbone in (False, True):
         peers = Peers(config.to_dict(), args.batch, backbone)
         for task in ("train", "read"):
-            row = compare(peers, task, args.repeats)
-            rows.append(row)
-            print(
-                f"| {row['task']} | {row['part']} | {row['literal_samples_per_s']} "
-                f"| {row['mmdptr_samples_per_s']} | {row['ratio_of_medians']} |"
-            )
+            rows.append(compare(peers, task, args.repeats))
+    cells = [
+        {
+            f"batch of {args.batch}": row["task"],
+            "of": row["part"],
+            "literal, samples/s": row["literal_samples_per_s"],
+            "mmdptr, samples/s": row["mmdptr_samples_per_s"],
+            "ratio": row["ratio_of_medians"],
+        }
+        for row in rows
+    ]
+    print(markdown(cells))
     write_report(args.json, rows, batch=args.batch)
 
 

@@ -18,7 +18,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmocr.registry import DATASETS, MODELS
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -98,13 +98,15 @@ def main() -> None:
     chosen = Subset(dataset, range(0, len(dataset), step)[: args.images])
     loader = DataLoader(chosen, args.batch, collate_fn=pseudo_collate)
     row = compare(model, loader)
-    print("| decoder | images | same texts | MMOCR, a batch | mmdptr | ratio |")
-    print("|---|---:|---:|---:|---:|---:|")
-    print(
-        f"| {row['decoder']} | {row['images']} | {row['same_texts']} | "
-        f"{row['mmocr_s_a_batch']:.2f} s | {row['mmdptr_s_a_batch']:.2f} s | "
-        f"{row['ratio_of_medians']:.1f} |"
-    )
+    cells = {
+        "decoder": row["decoder"],
+        "images": row["images"],
+        "same texts": row["same_texts"],
+        "MMOCR, a batch": f"{row['mmocr_s_a_batch']:.2f} s",
+        "mmdptr": f"{row['mmdptr_s_a_batch']:.2f} s",
+        "ratio": f"{row['ratio_of_medians']:.1f}",
+    }
+    print(markdown([cells]))
     write_report(args.json, [row], config=Path(args.config).name, batch=args.batch)
 
 

@@ -34,7 +34,7 @@ from extraction_scaling import pseudo_words
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmocr.registry import MODELS
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from stage1 import IMAGE_TOKENS, Way, load_recognizer, stage1_config
 from stores import BATCH, FRESH, WIDTH, resident
 from torch.utils.data import DataLoader, RandomSampler
@@ -221,12 +221,32 @@ def reading_table(rows: Sequence[dict[str, Any]]) -> str:
         "bank_mb": "of the bank",
         "VmRSS_mb": "resident set",
     }
-    lines = [f"| after | {' | '.join(columns.values())} | growth |", f"|---|{'---:|' * 9}"]
-    for row in rows:
-        cells = [f"{row[key]:,.0f}" if key in row else "" for key in columns]
-        growth = row["VmRSS_mb"] - rows[0]["VmRSS_mb"]
-        lines.append(f"| {' | '.join([row['step'], *cells])} | {growth:.0f} |")
-    return "\n".join(lines)
+    return markdown(
+        [
+            {
+                "after": row["step"],
+                **{name: f"{row[key]:,.0f}" if key in row else "" for key, name in columns.items()},
+                "growth": f"{row['VmRSS_mb'] - rows[0]['VmRSS_mb']:.0f}",
+            }
+            for row in rows
+        ]
+    )
+
+
+def consuming_table(rows: Sequence[dict[str, Any]], rate: float) -> str:
+    """Lay out what decoders train on beside what is read, in Markdown."""
+    return markdown(
+        [
+            {
+                "decoder": f"{row['decoder']} of {row['recognizer']}",
+                "parameters": f"{row['parameters'] / 1e6:.1f} M",
+                "labels/s it trains on": f"{row['labels_per_s']:.1f}",
+                "read by one process": f"{rate:,.0f}",
+                "ratio": f"{row['ratio']:,.0f}",
+            }
+            for row in rows
+        ]
+    )
 
 
 @exit_with_message
@@ -252,14 +272,9 @@ def main() -> None:
     consuming = [consume(config, *data, args.train_batch, args.steps) for config in configs]
     print(reading_table(reading))
     rate = next(row["labels_per_s"] for row in reading if "labels_per_s" in row)
-    print("\n| decoder | parameters | labels/s it trains on | read by one process | ratio |")
-    print("|---|---:|---:|---:|---:|")
     for row in consuming:
         row["ratio"] = rate / row["labels_per_s"]
-        print(
-            f"| {row['decoder']} of {row['recognizer']} | {row['parameters'] / 1e6:.1f} M "
-            f"| {row['labels_per_s']:.1f} | {rate:,.0f} | {row['ratio']:,.0f} |"
-        )
+    print(f"\n{consuming_table(consuming, rate)}")
     write_report(
         args.json,
         [*reading, *consuming],

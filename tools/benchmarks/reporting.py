@@ -5,12 +5,14 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from tabulate import tabulate
 
 from mmdptr.embeddings.sharded_folder import write_atomically
 
@@ -29,6 +31,12 @@ def parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if args.threads:
         torch.set_num_threads(args.threads)
     return args
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """Lay out the cells of rows, by column, as a Markdown table: the first column is the name."""
+    align = ["left"] + ["right"] * (len(rows[0]) - 1)
+    return tabulate(rows, "keys", "pipe", disable_numparse=True, colalign=align)
 
 
 def write_report(path: Path | None, rows: list[dict[str, Any]], **about: Any) -> None:

@@ -34,7 +34,7 @@ from mmengine.runner import Runner
 from mmengine.structures import LabelData
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from torch import Tensor, nn
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, load_clip
@@ -274,10 +274,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ways = build_ways(Path(folder), words, clip, recognizer, args.batch, args.precision)
         rows = compare(ways, args.batch, args.steps, args.repeats)
-    print(f"| {args.precision}, batch of {args.batch} | labels/s | ratio of medians |")
-    print("|---|---:|---:|")
-    for row in rows:
-        print(f"| {row['way']} | {row['labels_per_s']:.1f} | {row['ratio_of_medians']:.1f} |")
+    cells = [
+        {
+            f"{args.precision}, batch of {args.batch}": row["way"],
+            "labels/s": f"{row['labels_per_s']:.1f}",
+            "ratio of medians": f"{row['ratio_of_medians']:.1f}",
+        }
+        for row in rows
+    ]
+    print(markdown(cells))
     write_report(
         args.json,
         rows,

@@ -27,7 +27,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from stage1 import choose_words, load_recognizer, stage1_config, write_bank, write_store
 
 from mmdptr.clip import CLIPTextEncoder, load_clip
@@ -144,16 +144,22 @@ def summarize(steps: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]], batch: int) -> str:
     """Lay out the rows side by side, in Markdown."""
-    columns = [f"{row['precision']} | share" for row in rows]
-    lines = [f"| step, batch of {batch} | {' | '.join(columns)} |", "|---" + "|---:" * 4 + "|"]
-    for name in PARTS:
-        cells = [
-            f"{x['parts_s'][name]:.3f} s | {x['parts_s'][name] / x['step_s']:.1%}" for x in rows
+    columns = {
+        row["precision"]: [
+            *((seconds, seconds / row["step_s"]) for seconds in map(row["parts_s"].get, PARTS)),
+            (row["step_s"], row["rest_share"]),
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    cells = [f"{x['step_s']:.3f} s | {x['rest_share']:.1%}" for x in rows]
-    lines.append(f"| whole step; all but the first three parts | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for row in rows
+    }
+    names = [*PARTS, "whole step; all but the first three parts"]
+    return markdown(
+        [
+            {f"step, batch of {batch}": name}
+            | {x: f"{column[i][0]:.3f} s" for x, column in columns.items()}
+            | {f"{x}, share": f"{column[i][1]:.1%}" for x, column in columns.items()}
+            for i, name in enumerate(names)
+        ]
+    )
 
 
 @exit_with_message

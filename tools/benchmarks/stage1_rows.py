@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmocr.registry import MODELS
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from stage1 import (
     WRAPPERS,
     Way,
@@ -103,13 +103,16 @@ def main() -> None:
     init_default_scope("mmocr")
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(build_ways(Path(folder), args), args.batch, args.steps)
-    print(f"| recognizer, {args.precision} | parameters | s per 1,000 labels | ratio |")
-    print("|---|---:|---:|---:|")
-    for row in rows:
-        print(
-            f"| {row['recognizer']} | {row['parameters'] / 1e6:.2f} M "
-            f"| {row['s_per_1000_labels']:.2f} | {row['ratio_of_medians']:.2f} |"
-        )
+    cells = [
+        {
+            f"recognizer, {args.precision}": row["recognizer"],
+            "parameters": f"{row['parameters'] / 1e6:.2f} M",
+            "s per 1,000 labels": f"{row['s_per_1000_labels']:.2f}",
+            "ratio": f"{row['ratio_of_medians']:.2f}",
+        }
+        for row in rows
+    ]
+    print(markdown(cells))
     write_report(args.json, rows, batch=args.batch, precision=args.precision)
 
 

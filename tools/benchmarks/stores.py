@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 from store_formats import ARROW, FORMATS, OURS, Content, Store, make_content
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
@@ -243,8 +243,8 @@ def compare(
     ]
 
 
-def print_table(rows: Sequence[dict[str, Any]], workers: Sequence[int]) -> None:
-    """Print a Markdown table with ratios to the first row."""
+def table(rows: Sequence[dict[str, Any]], workers: Sequence[int]) -> str:
+    """Lay out a Markdown table with ratios to the first row."""
     columns = {
         "kb_a_label": ("kB a label", ".2f"),
         "build_s": ("build, s", ".2f"),
@@ -254,16 +254,18 @@ def print_table(rows: Sequence[dict[str, Any]], workers: Sequence[int]) -> None:
     }
     memory = {"own_mb": "own memory, MB", "mapped_mb": "mapped, MB"}
     tests = {"killed_half_way": "killed half-way", "changed_byte": "changed byte"}
-    heads = [x for x, _ in columns.values()]
-    print(f"| format | {' | '.join([*heads, *memory.values(), *tests.values()])} |")
-    print(f"|---|{'---:|' * len([*columns, *memory])}{'---|' * len(tests)}")
-    for row in rows:
-        cells = [
-            f"{row[key]:{spec}} ({row[key] / rows[0][key]:.2g})"
-            for key, (_, spec) in columns.items()
+    return markdown(
+        [
+            {"format": row["format"]}
+            | {
+                name: f"{row[key]:{spec}} ({row[key] / rows[0][key]:.2g})"
+                for key, (name, spec) in columns.items()
+            }
+            | {name: f"{row[key]:.1f}" for key, name in memory.items()}
+            | {name: row[key] for key, name in tests.items()}
+            for row in rows
         ]
-        cells += [f"{row[key]:.1f}" for key in memory] + [row[key] for key in tests]
-        print(f"| {row['format']} | {' | '.join(cells)} |")
+    )
 
 
 @exit_with_message
@@ -294,7 +296,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         candidates = [Candidate(name, Path(folder), content) for name in names]
         rows = compare(candidates, args.batches, args.workers, args.repeats)
-    print_table(rows, args.workers)
+    print(table(rows, args.workers))
     tokens = sum(len(shard.tokens) for shard in content.shards)
     per_label = round(tokens / len(labels), 2)
     about = {"own_tokens_per_label": per_label, "width": WIDTH, "batch": BATCH}

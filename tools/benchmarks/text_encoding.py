@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from reporting import parse_arguments, write_report
+from reporting import markdown, parse_arguments, write_report
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP, load_clip
 from mmdptr.clip.loading import PRECISIONS
@@ -115,23 +115,25 @@ def main() -> None:
     words = [word for word in LabelFilter()(iter_corpus(args.corpus)) if " " not in word]
     labels = words[:: max(1, len(words) // args.labels)][: args.labels]
     rows = []
-    print(
-        "| precision | mmdptr, labels/s | open_clip | ratio | largest difference | tokenizer alone "
-        "| GEMM, GFLOP/s | part of it |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for precision in args.precision:
         clip = load_clip(args.model, "random", precision=precision)
-        row = compare(
-            clip, labels, args.plain_labels, args.repeats, args.keep_padding, args.compile
+        rows.append(
+            compare(clip, labels, args.plain_labels, args.repeats, args.keep_padding, args.compile)
         )
-        rows.append(row)
-        print(
-            f"| {precision} | {row['mmdptr_labels_per_s']:.0f} "
-            f"| {row['open_clip_labels_per_s']:.1f} | {row['ratio_of_medians']:.1f} "
-            f"| {row['max_difference']:.0e} | {row['tokenizer_labels_per_s']:.0f} "
-            f"| {row['gemm_gflops']:.0f} | {100 * row['part_of_gemm']:.0f} % |"
-        )
+    cells = [
+        {
+            "precision": row["precision"],
+            "mmdptr, labels/s": f"{row['mmdptr_labels_per_s']:,.0f}",
+            "open_clip": f"{row['open_clip_labels_per_s']:.1f}",
+            "ratio": f"{row['ratio_of_medians']:.1f}",
+            "largest difference": f"{row['max_difference']:.0e}",
+            "tokenizer alone": f"{row['tokenizer_labels_per_s']:,.0f}",
+            "GEMM, GFLOP/s": f"{row['gemm_gflops']:.0f}",
+            "part of it": f"{row['part_of_gemm']:.0%}",
+        }
+        for row in rows
+    ]
+    print(markdown(cells))
     write_report(args.json, rows, model=args.model)
 
 

@@ -31,9 +31,10 @@ class MemoryLayout:
             same in every row. More or fewer slots are interpolated. Defaults to None.
         slots_per_token (int): Slots that a token of text takes. Decoders with CTC need two, so that
             there is room for a blank between equal characters. Defaults to 1.
-        holistic (bool): Whether the decoder reads the first slot, CLIP's pooled feature, as
-            ``out_enc`` besides the memory as ``feat``, instead of what its encoder makes of the
-            memory. Defaults to False.
+        holistic (str, optional): The constructor argument of the decoder that is the width of the
+            vector that it reads as ``out_enc`` besides the memory: the first slot, which in stage 1
+            is CLIP's pooled feature. Its encoder is left out. Defaults to None: the decoder reads
+            no such vector, or what its encoder makes of the memory.
 
     Raises:
         ValueError: Unknown site or form; a grid without its size, or a size without a grid.
@@ -45,7 +46,7 @@ class MemoryLayout:
     any_length: bool = False
     grid: tuple[int, int] | None = None
     slots_per_token: int = 1
-    holistic: bool = False
+    holistic: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("site", self.site, SITES), ("form", self.form, FORMS)):
@@ -60,9 +61,21 @@ class MemoryLayout:
             )
 
     def width_of(self, decoder: dict[str, Any]) -> int:
-        """Return C of a decoder's config, its class's own default included."""
-        width = argument_of(decoder, self.width)
-        return int(width[0] if isinstance(width, list | tuple) else width)
+        """Return C of a decoder's config, its class's own default included.
+
+        Raises:
+            ValueError: The first slot is to be the holistic vector, which has another width.
+        """
+        value = argument_of(decoder, self.width)
+        width = int(value[0] if isinstance(value, list | tuple) else value)
+        if self.holistic and (other := argument_of(decoder, self.holistic)) != width:
+            raise ValueError(
+                f"{decoder['type']} has {self.width}={width} and {self.holistic}={other}, but its "
+                "holistic vector is the first slot of the memory. Make them equal, or let its "
+                "encoder make the vector: "
+                f"memory=dict(site={self.site!r}, form={self.form!r}, width={self.width!r})."
+            )
+        return width
 
     def tokens_of(self, decoder: dict[str, Any]) -> int:
         """Return how many tokens every memory is filled up to in stage 1.

@@ -11,8 +11,8 @@ _LAYOUTS: dict[str, MemoryLayout] = {
     "NRTRDecoder": MemoryLayout("out_enc", "sequence", "d_model", any_length=True),  # SATRN, too
     "MasterDecoder": MemoryLayout("feat", "sequence", "d_model", any_length=True),
     "ASTERDecoder": MemoryLayout("out_enc", "sequence", "in_channels"),
-    "ParallelSARDecoder": MemoryLayout("feat", "row", "d_model", any_length=True),
-    "SequentialSARDecoder": MemoryLayout("feat", "row", "d_model"),
+    "ParallelSARDecoder": MemoryLayout("feat", "row", "d_model", any_length=True, holistic="d_enc"),
+    "SequentialSARDecoder": MemoryLayout("feat", "row", "d_model", holistic="d_enc"),
     "RobustScannerFuser": MemoryLayout("feat", "row", "hybrid_decoder.dim_input"),
     # The U-Net of its attention is made for 8 x 32.
     "ABIVisionDecoder": MemoryLayout("out_enc", "grid", "in_channels", grid=(8, 32)),

@@ -58,6 +58,9 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
                     **neck,
                 }
             )
+            if self.layout.holistic and self.with_encoder:
+                # Nothing reads it. It stays for its names, and frozen: DDP waits for gradients.
+                self.encoder.requires_grad_(False)
 
     @property
     def with_neck(self) -> bool:

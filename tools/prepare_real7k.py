@@ -11,36 +11,16 @@ training crops and the words that tools/render_words.py drew.
 """
 
 import argparse
-import json
-import os
 import random
-from collections.abc import Iterable
 from pathlib import Path
+
+from annotations import read, write
 
 from mmdptr.extraction.arguments import exit_with_message
 
 TRAIN = ("iiit5k", "icdar2015", "svt")
 FEW = (500, 2000)
 TEST = {"iiit5k": "iiit5k", "svt": "svt", "ic13": "icdar2013", "ic15": "icdar2015"}
-
-
-def read(path: Path, out: Path) -> list[dict[str, str]]:
-    """Read an annotation file; file names become relative to ``out``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist. Give the folder that it belongs to.")
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [
-        {"filename": os.path.relpath(path.parent / entry["filename"], out), "text": entry["text"]}
-        for entry in entries
-        if entry.get("in_1015", True)
-    ]
-
-
-def write(path: Path, entries: Iterable[dict[str, str]]) -> None:
-    """Write one annotation file."""
-    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{path}: {len(lines)} crops")
 
 
 @exit_with_message
@@ -65,6 +45,7 @@ def main() -> None:
         write(args.out / f"train_{count}.jsonl", shuffled[:count])
     for short, name in TEST.items():
         entries = read(args.root / name / "labels_test.jsonl", args.out)
+        entries = [entry for entry in entries if entry.get("in_1015", True)]
         write(args.out / f"test_{short}.jsonl", entries)
     if args.rendered:
         rendered = read(args.rendered / "train.jsonl", args.out)

@@ -1,0 +1,42 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Annotation files of one JSON object a line, as MMOCR's LineJsonParser reads them."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def read(path: Path, out: Path) -> list[dict[str, Any]]:
+    """Read an annotation file; file names become relative to the folder ``out``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line is not an object with "filename" and "text".
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist. Give the folder that it belongs to.")
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            entry["filename"] = os.path.relpath(path.parent / entry["filename"], out)
+            entry["text"] = str(entry["text"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{path}, line {number}: found {line[:60]!r}, expected {{"filename": "...", '
+                '"text": "..."}.'
+            ) from error
+        entries.append(entry)
+    return entries
+
+
+def write(path: Path, entries: Iterable[dict[str, Any]]) -> None:
+    """Write one annotation file, and say how many crops it has."""
+    lines = [
+        json.dumps({key: entry[key] for key in ("filename", "text")}, ensure_ascii=False)
+        for entry in entries
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{path}: {len(lines)} crops")

@@ -333,11 +333,26 @@ def test_sets_without_accuracies_are_named(call: Callable[..., str], capsys: Any
     write_study(options={"val_evaluator.dataset_prefixes": ["A", "C"]})
     with pytest.raises(SystemExit, match="4 of 4"):
         call(run)
-    assert f"has not logged {METRIC} of all of ['A', 'C']" in capsys.readouterr().out
-    write_study(options={"val_evaluator.dataset_prefixes": None})
-    with pytest.raises(SystemExit, match="4 of 4"):
-        call(run)
-    assert "expected one with dataset_prefixes" in capsys.readouterr().out
+    assert f"has not logged {Path(METRIC).name} of all its test sets" in capsys.readouterr().out
+
+
+def test_another_metric_of_a_recipe_with_one_test_set(call: Callable[..., str]) -> None:
+    write_study(metric="word_acc", options={"val_evaluator.dataset_prefixes": None})
+    for name in ("train.py", "test.py"):
+        tool = Path("tools") / name
+        code = tool.read_text().replace(f'f"{{x}}/{METRIC}"', '"recog/word_acc"')
+        tool.write_text(code.replace('(("A", 0.1), ("B", -0.1))', '(("A", 0.2),)'))
+    call(run, "--only", "one-dptr-*")
+    assert result("one-dptr-seed0")["accuracies"] == {"test": 0.7}
+    assert result("one-dptr-seed0")["average"] == 0.7
+
+
+def test_folds_are_seeds() -> None:
+    options = {"model.files": ["all.jsonl", {"ann_file": "{seed}_train.jsonl"}], "model.scale": 2}
+    write_study(options=options, seeds=[0, 3])
+    runs = study_module.read_study("words.yaml").runs
+    files = [x.load_config().model.files for x in runs[::4]]
+    assert files == [["all.jsonl", {"ann_file": f"{seed}_train.jsonl"}] for seed in (0, 3)]
 
 
 def write_stage_1(folder: Path) -> None:

@@ -20,16 +20,15 @@ from mmengine.config import Config
 import mmdptr
 from mmdptr.engine.work_dir import last_value, read_config, read_curve
 
-METRIC = "recog/word_acc_ignore_case_symbol"
 CURVE_POINTS = 100
 PACKAGES = {"mmdptr": mmdptr, "mmocr": mmocr, "mmengine": mmengine, "torch": torch}
 STAMPED = re.compile(r"^(\S+ \S+) - mmengine - \w+ - (?:(?:Iter|Epoch)\((\w+)\))?", re.MULTILINE)
 LOADED = re.compile(r"Loaded from (.+?): \d+ decoder tensors")  # what load_decoder logs
 
 
-def measure(cfg: Config, folder: Path) -> dict[str, Any]:
+def measure(cfg: Config, folder: Path, metric: str) -> dict[str, Any]:
     """Return all that the logs of a work dir tell of a run, and where it was computed."""
-    values, spent = accuracies(cfg, folder), seconds_spent(folder)
+    values, spent = accuracies(cfg, folder, metric), seconds_spent(folder)
     return {
         "versions": {
             **{name: package.__version__ for name, package in PACKAGES.items()},
@@ -38,31 +37,28 @@ def measure(cfg: Config, folder: Path) -> dict[str, Any]:
         "machine": describe_machine(),
         "accuracies": values,
         "average": statistics.fmean(values.values()),
-        "seen_words": seen_words(folder, list(values)),
+        "seen_words": seen_words(folder, list(values), metric),
         "seconds": {"train": spent["train"], "evaluation": spent["val"] + spent["test"]},
         "stage_1": stage_1(folder),
         "loss": thin(read_curve(folder, "loss")),
     }
 
 
-def accuracies(cfg: Config, folder: Path) -> dict[str, float]:
+def accuracies(cfg: Config, folder: Path, metric: str) -> dict[str, float]:
     """Return the accuracies of all test sets, or nothing before they were evaluated.
 
-    Raises:
-        ValueError: The config names no test sets.
+    The only test set of a config whose evaluator names none is called "test".
     """
-    names = cfg.get("val_evaluator", {}).get("dataset_prefixes", [])
-    if not names:
-        raise ValueError(
-            f"val_evaluator is {cfg.get('val_evaluator')}, expected one with dataset_prefixes. "
-            "Give the recipe a MultiDatasetsEvaluator, like configs/mini/dptr_nrtr_mini.py."
-        )
-    values = {name: last_value(folder, f"{name}/{METRIC}") for name in names}
+    names = cfg.val_evaluator.get("dataset_prefixes")
+    prefixes = {name: f"{name}/" for name in names} if names else {"test": ""}
+    values = {
+        name: last_value(folder, f"{prefix}recog/{metric}") for name, prefix in prefixes.items()
+    }
     found = {name: value for name, value in values.items() if value is not None}
-    return found if len(found) == len(names) else {}
+    return found if len(found) == len(prefixes) else {}
 
 
-def seen_words(folder: Path, sets: list[str]) -> dict[str, float] | None:
+def seen_words(folder: Path, sets: list[str], metric: str) -> dict[str, float] | None:
     """Return the accuracies over all sets of words that training has seen, and has not.
 
     None if the run has no ``SeenWordMetric``, or there are no words of one kind.
@@ -70,7 +66,7 @@ def seen_words(folder: Path, sets: list[str]) -> dict[str, float] | None:
     found = {}
     for kind in ("seen", "unseen"):
         counts = [last_value(folder, f"{name}/recog/num_{kind}") or 0 for name in sets]
-        accuracies = [last_value(folder, f"{name}/{METRIC}_{kind}") or 0 for name in sets]
+        accuracies = [last_value(folder, f"{name}/recog/{metric}_{kind}") or 0 for name in sets]
         if not any(counts):
             return None
         found[kind] = float(np.average(accuracies, weights=counts))

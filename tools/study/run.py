@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from measure import METRIC, accuracies, measure
+from measure import accuracies, measure
 from study import Run, config_hash, read_study, results_folder
 from tqdm import tqdm
 
@@ -113,13 +113,13 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
     last = f"iter_{cfg.train_cfg.max_iters}.pth"
     if not (checkpoint.is_file() and checkpoint.read_text().endswith(last)):
         execute("train.py", folder, lock, "--resume")
-    if not accuracies(cfg, folder):
+    if not accuracies(cfg, folder, run.metric):
         # It was killed in the evaluation after the last step, which resuming does not repeat.
         execute("test.py", folder, lock, checkpoint.read_text())
-    if not accuracies(cfg, folder):
+    if not accuracies(cfg, folder, run.metric):
         raise RuntimeError(
-            f"{folder} has not logged {METRIC} of all of {cfg.val_evaluator.dataset_prefixes}. "
-            "Give the recipe's val_evaluator and test_evaluator a WordMetric of that mode."
+            f"{folder} has not logged {run.metric} of all its test sets. Give the recipe's "
+            "val_evaluator and test_evaluator a WordMetric of that mode, or the study its `metric`."
         )
     content = {
         "name": run.name,
@@ -130,7 +130,7 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
         "config_sha256": sha256,
         "started": started,
         "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
-        **measure(cfg, folder),
+        **measure(cfg, folder, run.metric),
     }
     write_json(result, content)
     return f"average {100 * content['average']:.1f} %"

@@ -5,6 +5,8 @@ Every recipe is trained in every variant with every seed. Options are MMEngine's
 a value, ``null`` for None; lists are replaced as a whole, or one of their elements is reached by
 its number. Those of the study come first, then those of the recipe, then those of the variant. A
 recipe without options is the name of its config file, another has it as ``config`` among them.
+``{seed}`` in the text of an option is the seed: with an annotation file ``{seed}_train.jsonl``, the
+seeds are the folds that tools/prepare_folds.py wrote.
 """
 
 import copy
@@ -20,7 +22,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 REQUIRED = ("recipes", "variants")
-DEFAULTS: dict[str, Any] = {"options": {}, "seeds": [0]}
+DEFAULTS: dict[str, Any] = {
+    "options": {},
+    "seeds": [0],
+    "metric": "word_acc_ignore_case_symbol",
+}
 # What MMEngine's runner reads decides the result: neither helper variables of configs, nor where
 # files are written and caches lie.
 SETTINGS = set(inspect.signature(Runner).parameters) - {"cfg", "work_dir", "resume", "launcher"}
@@ -37,6 +43,7 @@ class Run:
         seed (int): The seed.
         config (str): Config file of the recipe.
         options (tuple[dict]): Settings over it by dotted name, merged one after the other.
+        metric (str): What accuracy is, by the name that MMOCR's ``WordMetric`` gives it.
     """
 
     recipe: str
@@ -44,6 +51,7 @@ class Run:
     seed: int
     config: str
     options: tuple[dict[str, Any], ...]
+    metric: str
 
     @property
     def name(self) -> str:
@@ -56,7 +64,7 @@ class Run:
         # In turn, so that a later option may reach into what an earlier one replaced; copies,
         # because merging takes the options apart.
         for options in (*self.options, {"randomness.seed": self.seed}):
-            cfg.merge_from_dict(copy.deepcopy(options))
+            cfg.merge_from_dict(_with_seed(copy.deepcopy(options), self.seed))
         return cfg
 
 
@@ -69,19 +77,21 @@ class Study:
         variants (dict[str, dict]): Name and options; the first is what others are compared with.
         options (dict): Options of all runs.
         seeds (list[int]): Every run is repeated with each of them.
+        metric (str): What accuracy is.
     """
 
     recipes: dict[str, dict[str, Any]]
     variants: dict[str, dict[str, Any]]
     options: dict[str, Any]
     seeds: list[int]
+    metric: str
 
     def run(self, recipe: str, variant: str, seed: int) -> Run:
         """Return one run."""
         of_recipe = dict(self.recipes[recipe])
         config = of_recipe.pop("config")
         options = (self.options, of_recipe, self.variants[variant])
-        return Run(recipe, variant, seed, config, options)
+        return Run(recipe, variant, seed, config, options, self.metric)
 
     @property
     def runs(self) -> list[Run]:
@@ -120,7 +130,7 @@ def read_study(path: str | Path) -> Study:
             raise ValueError(f"Recipe {name} of {path} has no config; found {recipe}.")
     # A variant without options may be written with nothing behind its colon.
     variants = {name: options or {} for name, options in study.variants.items()}
-    return Study(recipes, variants, study.options or {}, study.seeds)
+    return Study(recipes, variants, study.options or {}, study.seeds, study.metric)
 
 
 def results_folder(path: str | Path) -> Path:
@@ -136,6 +146,14 @@ def config_hash(cfg: Config) -> str:
     settings = {key: value for key, value in cfg.to_dict().items() if key in SETTINGS}
     content = json.dumps(_portable(settings), sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _with_seed(value: Any, seed: int) -> Any:
+    if isinstance(value, dict):
+        return {k: _with_seed(v, seed) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_seed(item, seed) for item in value]
+    return value.replace("{seed}", str(seed)) if isinstance(value, str) else value
 
 
 def _portable(value: Any) -> Any:

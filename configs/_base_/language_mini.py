@@ -1,0 +1,27 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# What the small variants of languages share: NRTR for two CPU cores, and folds of few labelled
+# crops, as tools/prepare_folds.py writes them.
+_base_ = ['../mini/dptr_nrtr_mini.py']
+
+model = dict(decoder=dict(dictionary=dict(type='GraphemeDictionary')))
+
+crops = dict(
+    _delete_=True,
+    type='RecogTextDataset',
+    parser_cfg=dict(type='LineJsonParser', keys=['filename', 'text']))
+train_dataloader = dict(
+    dataset=dict(ann_file='0_train.jsonl', pipeline=_base_.real7k_train_pipeline, **crops))
+test_dataloader = dict(
+    dataset=dict(
+        ann_file='0_test.jsonl', test_mode=True, pipeline=_base_.real7k_test_pipeline, **crops))
+val_dataloader = test_dataloader
+
+# MMOCR's other modes and metrics leave out all characters that are not Latin or Chinese.
+val_evaluator = dict(
+    _delete_=True,
+    type='Evaluator',
+    metrics=[
+        dict(type='WordMetric', mode=['ignore_case']),
+        dict(type='OneMinusNEDMetric', valid_symbol=r'\s'),
+    ])
+test_evaluator = val_evaluator

@@ -1,0 +1,15 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# DPTR-NRTR for Bengali, small enough for two CPU cores.
+_base_ = ['../_base_/language_mini.py']
+
+root = 'data/bengali'
+dict_file = '{{ fileDirname }}/../_base_/dicts/bengali.txt'
+
+model = dict(decoder=dict(dictionary=dict(dict_file=dict_file)))
+train_dataloader = dict(dataset=dict(data_root=root))
+test_dataloader = dict(dataset=dict(data_root=root))
+val_dataloader = test_dataloader
+custom_hooks = [
+    dict(_base_.mini_pretrain_hook, embeddings=f'{root}/embeddings'),
+    dict(type='NonFiniteLossHook'),
+]

@@ -66,18 +66,14 @@ class PrefixTransformer:
         Returns:
             Tensor: Output states of the own tokens, of shape (N, S, C).
         """
-        number, length = x.shape[:2]
+        number, length, width = x.shape
         groups = -(-number // max(1, ATTENDING_TOKENS // length))
-        size = -(-number // groups)  # as even as can be: the last is filled up
+        size = -(-number // groups)  # as even as can be; the last is filled up
         mask = _mask(size, length, start).to(x)
-        x = (
-            F.pad(x, (0, 0, 0, 0, 0, groups * size - number))
-            .unflatten(0, (groups, size))
-            .flatten(1, 2)
-        )
+        x = F.pad(x, (0, 0, 0, 0, 0, groups * size - number)).reshape(groups, -1, width)
         for block, (key, value) in zip(self.blocks, self.cache, strict=True):
             x = self._run_block(block, x, key[:, :start], value[:, :start], mask)
-        return x.unflatten(1, (size, length)).flatten(0, 1)[:number]
+        return x.reshape(-1, length, width)[:number]
 
 
 def is_plain(block: nn.Module) -> bool:

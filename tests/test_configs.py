@@ -57,7 +57,7 @@ LANGUAGES = {
     "russian": {"ёлка": 4},
     "thai": {"ก็ดี": 2, "แพทย์": 4},
     "vietnamese": {"người": 5},
-    "all-scripts": {"নমস্কার": 4, "ёлка": 4, "俺": 1, "été": 3, "מ": 0},
+    "all-scripts": {"নমস্কার": 4, "ёлка": 4, "俺": 1, "été": 3, "време": 5, "שלום": 4, "მ": 0},
 }
 OF_LANGUAGES = [f"languages/dptr_nrtr_{language}.py" for language in LANGUAGES]
 OTHER_DATA = [*UNION14M, *(x for x in OF_LANGUAGES if "bengali" not in x)]

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.extraction.arguments import add_label_arguments, exit_with_message, label_options
-from mmdptr.writing import DictionaryDraft, draft_dictionary
+from mmdptr.writing import DictionaryDraft, characters_of, draft_dictionary
 
 SHOWN = 20
 
@@ -67,6 +67,7 @@ def parse_args() -> argparse.Namespace:
     add("--clusters", action="store_true", help="let grapheme clusters be classes")
     add("--always", default="", help="characters that are classes in any case, '0123456789'")
     add("--scripts", nargs="+", default=[], help="no others: Bengali, Latin, Common, ...")
+    add("--whole-scripts", nargs="+", default=[], help="all letters, marks and digits of: Telugu")
     add_label_arguments(parser)
     return parser.parse_args()
 
@@ -77,7 +78,9 @@ def main() -> None:
     args = parse_args()
     label_filter = LabelFilter(max_length=None, **label_options(args))
     labels = label_filter(tqdm(iter_corpora(args.corpora), desc="Reading", unit="label"))
-    draft = draft_dictionary(labels, args.min_count, args.clusters, args.always, args.scripts)
+    whole = (x for script in args.whole_scripts for x in characters_of(script))
+    always = {*args.always, *(x for x in whole if label_filter.normalise(x) == x)}
+    draft = draft_dictionary(labels, args.min_count, args.clusters, always, args.scripts)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("".join(f"{unit}\n" for unit in draft.kept), encoding="utf-8")
     print(label_filter.report)

@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# One model for all the languages here.
+# One model for all the languages here, and for Cyrillic, Hebrew, Tamil and Telugu.
 _base_ = ['../_base_/language.py']
 
 root = 'data/all-scripts'

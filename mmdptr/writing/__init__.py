@@ -4,13 +4,14 @@
 from .alphabet import Alphabet, graphemes, read_alphabet
 from .dictionary_draft import DictionaryDraft, draft_dictionary
 from .letter_case import LETTER_CASES, change_case
-from .scripts import count_scripts, scripts_of
+from .scripts import characters_of, count_scripts, scripts_of
 
 __all__ = [
     "LETTER_CASES",
     "Alphabet",
     "DictionaryDraft",
     "change_case",
+    "characters_of",
     "count_scripts",
     "draft_dictionary",
     "graphemes",

@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Which scripts a text is written in."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 
@@ -18,6 +19,22 @@ def scripts_of(unit: str) -> set[str]:
     codes = unicodedata.script_extension(unit[0])
     names = {unicodedata.script_name(code).replace("_", " ") for code in codes - COMMON}
     return names or {"Common"}
+
+
+def characters_of(script: str) -> list[str]:
+    """Return all letters, marks and digits of a script, by code points.
+
+    Raises:
+        ValueError: Unicode has no script of this English name.
+    """
+    code = unicodedata.script_code(script, default="")
+    if not code:
+        raise ValueError(f"Unicode has no script {script!r}. Expected e.g. 'Telugu' or 'Hebrew'.")
+    return [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.script(character) == code and unicodedata.category(character)[0] in "LMN"
+    ]
 
 
 def count_scripts(units: Iterable[str]) -> Counter[str]:

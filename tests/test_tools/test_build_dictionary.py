@@ -54,3 +54,10 @@ def test_forms_and_languages_are_the_filters(build: Build, tmp_path: Path) -> No
     assert (tmp_path / "out" / "dict.txt").read_text(encoding="utf-8") == "a\nı\n"
     with pytest.raises(SystemExit, match="no labels"):
         build([""])
+
+
+def test_whole_scripts_need_no_words(build: Build, tmp_path: Path) -> None:
+    build(["ёж"], "--whole-scripts", "Telugu", "Cyrillic")
+    units = (tmp_path / "out" / "dict.txt").read_text(encoding="utf-8").split()
+    assert {*"ёжџఈజు"} <= {*units}
+    assert not {*units} & {*"ЁЖ"}, "labels are in lower case"

@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from mmdptr.writing import count_scripts, scripts_of
+from mmdptr.writing import characters_of, count_scripts, scripts_of
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,13 @@ def test_characters_of_several_scripts_are_counted_apart() -> None:
         "Common": 1,
         "Hiragana, Katakana": 1,
     }
+
+
+def test_a_script_has_letters_marks_and_digits() -> None:
+    found = characters_of("Telugu")
+    assert found == sorted(found)
+    assert {*"ఈరోజు", "౧"} <= {*found}
+    assert "౷" not in found, "punctuation"
+    assert not {*found} & {*"a1।"}
+    with pytest.raises(ValueError, match="no script 'Telegu'"):
+        characters_of("Telegu")

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+# Make the dictionaries of configs/_base_/dicts anew, from the words of wordfreq and, for Thai, those
+# of the Royal Institute's dictionary as PyThaiNLP has them (orst_words_th.txt, Apache-2.0):
+#   bash tools/shipped_dictionaries.sh orst_words_th.txt
+set -euo pipefail
+thai_words=${1:?Give the file of Thai words}
+dicts=configs/_base_/dicts
+ascii='0123456789abcdefghijklmnopqrstuvwxyz!"#$%&'\''()*+,-./:;<=>?@[\]^_`{|}~'
+
+build() {  # name, characters besides ASCII, other arguments of the tool
+    local name=$1 more=$2
+    shift 2
+    python tools/build_dictionary.py "$@" --always "$ascii$more" --out "$dicts/$name.txt"
+}
+
+words_of() {  # the first 100,000 words of languages
+    printf 'wordfreq:%s:100000 ' "$@"
+}
+
+build chinese '' wordfreq:zh:100000 --scripts Han Latin
+build japanese '' wordfreq:ja:100000 --scripts Han Hiragana Katakana Latin
+build korean '' wordfreq:ko --scripts Hangul Latin
+build vietnamese '' wordfreq:vi --scripts Latin
+build russian '' wordfreq:ru --min-count 50 --scripts Cyrillic
+build greek '' wordfreq:el --min-count 20 --scripts Greek
+build arabic '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹،؛؟' wordfreq:ar wordfreq:fa wordfreq:ur --min-count 20 --scripts Arabic
+build hindi '०१२३४५६७८९।' wordfreq:hi --clusters --min-count 3 --scripts Devanagari
+build bengali '০১২৩৪৫৬৭৮৯।' wordfreq:bn --clusters --min-count 10 --scripts Bengali
+build thai '๐๑๒๓๔๕๖๗๘๙' "$thai_words" --clusters --min-count 10 --scripts Thai
+# shellcheck disable=SC2046
+build european 'ß' $(words_of de fr es it pt nl pl cs sv da fi hu ro tr) --min-count 20 --scripts Latin
+
+# One model for all of these, and for scripts that few words are at hand of.
+shopt -s extglob
+build all-scripts '–—‘’“”„«»…€£¥°·№' "$dicts"/!(all-scripts|lower_english_digits).txt --clusters --unicode-form none \
+    --whole-scripts Cyrillic Hebrew Tamil Telugu

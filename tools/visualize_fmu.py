@@ -2,6 +2,7 @@
 """Draw test images with their predictions and the attention of the FMU's queries."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 import mmcv
@@ -16,6 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmdptr.extraction.arguments import exit_with_message
+from mmdptr.rendering import Fonts
 from mmdptr.visualization import Reading, draw_fmu_attention
 
 
@@ -29,6 +31,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", default="fmu.png", help="the picture, .png, .pdf or .svg")
     parser.add_argument("--num", type=int, default=24, help="images, spread over the test set")
     parser.add_argument("--columns", type=int, default=4, help="images in a row")
+    parser.add_argument(
+        "--fonts", nargs="+", help="folders of fonts for scripts that Matplotlib's lacks"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="settings, key=value")
     return parser.parse_args()
@@ -60,12 +65,17 @@ def main() -> None:
     indices = np.linspace(0, len(dataset) - 1, min(args.num, len(dataset))).astype(int)
     readings = [read(model, dataset, int(index)) for index in indices]
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    draw_fmu_attention(readings, args.columns).savefig(args.out, dpi=110)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        fonts = Fonts(args.fonts) if args.fonts else None
+        draw_fmu_attention(readings, args.columns, fonts).savefig(args.out, dpi=110)
     right = sum(reading.correct for reading in readings)
     for reading in readings:
         mark = "ok " if reading.correct else "   "
         print(f"{mark} {reading.truth:>20} -> {reading.prediction}")
     print(f"{right} of {len(readings)} read right. Picture: {args.out}")
+    if missing := [str(x.message) for x in found if "missing from" in str(x.message)]:
+        print(f"It has boxes in place of characters: {missing[0]} Give --fonts that have them.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """A picture of what the FMU's queries look at."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,11 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
+from mmdptr.rendering import Fonts
+from mmdptr.writing import graphemes
+
+from .font_families import font_families
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,9 @@ class Reading:
         return _letters(self.truth) == _letters(self.prediction)
 
 
-def draw_fmu_attention(readings: Sequence[Reading], columns: int = 3) -> Figure:
+def draw_fmu_attention(
+    readings: Sequence[Reading], columns: int = 3, fonts: Fonts | None = None
+) -> Figure:
     """Draw images with their predictions, and which columns of the image each query looks at.
 
     Under each image is a map with one row a query, as many as the prediction has characters and
@@ -45,10 +53,21 @@ def draw_fmu_attention(readings: Sequence[Reading], columns: int = 3) -> Figure:
     Args:
         readings (Sequence[Reading]): At least one.
         columns (int): Images in a row. Defaults to 3.
+        fonts (Fonts, optional): Fonts for characters that Matplotlib's own lacks. Defaults to
+            None.
 
     Returns:
-        Figure: The picture; save it with ``savefig``.
+        Figure: The picture; save it with ``savefig``. Matplotlib warns of characters that no font
+        has.
     """
+    texts = "".join(text for reading in readings for text in (reading.truth, reading.prediction))
+    with plt.rc_context(
+        {"font.family": [*plt.rcParams["font.family"], *font_families(fonts, texts)]}
+    ):
+        return _draw(readings, columns)
+
+
+def _draw(readings: Sequence[Reading], columns: int) -> Figure:
     rows = -(-len(readings) // columns)
     figure, axes = plt.subplots(
         2 * rows,
@@ -84,15 +103,17 @@ def draw_fmu_attention(readings: Sequence[Reading], columns: int = 3) -> Figure:
 def _draw_map(axis: plt.Axes, reading: Reading) -> None:
     """Draw the queries of the first characters and of the end, summed over the grid's rows."""
     # Slot 0 stands for the whole word (the pooled text feature), then come the characters.
-    shown = min(len(reading.prediction) + 2, len(reading.attention))
+    marks = ["word", *graphemes(reading.prediction), "end"][: len(reading.attention)]
+    shown = len(marks)
     attention = reading.attention[:shown].sum(axis=1)
     attention = attention / attention.max(axis=1, keepdims=True).clip(min=1e-6)
     axis.axis("on")
     axis.imshow(attention, aspect="auto", cmap="magma", interpolation="nearest", vmin=0, vmax=1)
-    marks = ["word", *reading.prediction, "end"][:shown]
     axis.set_yticks(range(shown), marks, fontsize=6)
     axis.set_xticks([])
 
 
 def _letters(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isascii() and c.isalnum())
+    # Marks belong to letters: without its vowel signs a word of Hindi is another word.
+    text = unicodedata.normalize("NFC", text.lower())
+    return "".join(c for c in text if unicodedata.category(c)[0] in "LMN")

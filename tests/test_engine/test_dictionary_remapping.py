@@ -39,7 +39,9 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
 
 
 def rows() -> list[str]:
-    return sorted(path.name for path in CONFIGS.glob("dptr_*_mini.py"))
+    """The small recognizers; those of other languages have NRTR's decoder."""
+    files = sorted(path.name for path in CONFIGS.glob("dptr_*_mini.py"))
+    return [name for name in files if "bengali" not in name and "chinese" not in name]
 
 
 @pytest.mark.parametrize("name", rows())

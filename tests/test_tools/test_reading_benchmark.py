@@ -85,8 +85,10 @@ def test_an_interrupted_build_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_bank_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.build_bank(tmp_path / "bank")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "bank").iterdir()}
     monkeypatch.setattr(tool.ORPBankWriter, "add_images", None)
     tool.build_bank(tmp_path / "bank")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "bank").iterdir()} == files
 
 
 def test_mapped_files_are_told_apart(tmp_path: Path) -> None:

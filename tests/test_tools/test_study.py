@@ -345,6 +345,21 @@ def test_another_metric_of_a_recipe_with_one_test_set(call: Callable[..., str]) 
     call(run, "--only", "one-dptr-*")
     assert result("one-dptr-seed0")["accuracies"] == {"test": 0.7}
     assert result("one-dptr-seed0")["average"] == 0.7
+    assert result("one-dptr-seed0")["seen_words"] is None
+    folder = Path("work_dirs/study/words/one-dptr-seed0")
+    values = {"num_seen": 1, "num_unseen": 3, "word_acc_seen": 0.5, "word_acc_unseen": 0.25}
+    with next(folder.glob("*/vis_data/scalars.json")).open("a") as file:
+        print(json.dumps({f"recog/{key}": x for key, x in values.items()} | {"step": 0}), file=file)
+    Path("results/words/one-dptr-seed0.json").unlink()
+    call(run, "--only", "one-dptr-*")
+    assert result("one-dptr-seed0")["seen_words"] == {"seen": 0.5, "unseen": 0.25}
+
+
+def test_a_recipe_without_evaluator_is_refused(call: Callable[..., str], capsys: Any) -> None:
+    write_study(options={"val_evaluator": None})
+    with pytest.raises(SystemExit, match="4 of 4"):
+        call(run)
+    assert "has no val_evaluator, expected one" in capsys.readouterr().out
 
 
 def test_folds_are_seeds() -> None:

@@ -7,6 +7,7 @@ import platform
 import re
 import statistics
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def measure(cfg: Config, folder: Path, metric: str) -> dict[str, Any]:
         "machine": describe_machine(),
         "accuracies": values,
         "average": statistics.fmean(values.values()),
-        "seen_words": seen_words(folder, list(values), metric),
+        "seen_words": seen_words(folder, log_prefixes(cfg).values(), metric),
         "seconds": {"train": spent["train"], "evaluation": spent["val"] + spent["test"]},
         "stage_1": stage_1(folder),
         "loss": thin(read_curve(folder, "loss")),
@@ -45,12 +46,8 @@ def measure(cfg: Config, folder: Path, metric: str) -> dict[str, Any]:
 
 
 def accuracies(cfg: Config, folder: Path, metric: str) -> dict[str, float]:
-    """Return the accuracies of all test sets, or nothing before they were evaluated.
-
-    The only test set of a config whose evaluator names none is called "test".
-    """
-    names = cfg.val_evaluator.get("dataset_prefixes")
-    prefixes = {name: f"{name}/" for name in names} if names else {"test": ""}
+    """Return the accuracies of all test sets, or nothing before they were evaluated."""
+    prefixes = log_prefixes(cfg)
     values = {
         name: last_value(folder, f"{prefix}recog/{metric}") for name, prefix in prefixes.items()
     }
@@ -58,15 +55,32 @@ def accuracies(cfg: Config, folder: Path, metric: str) -> dict[str, float]:
     return found if len(found) == len(prefixes) else {}
 
 
-def seen_words(folder: Path, sets: list[str], metric: str) -> dict[str, float] | None:
+def log_prefixes(cfg: Config) -> dict[str, str]:
+    """Return what stands before the metrics of each test set in the logs.
+
+    The only test set of a config whose evaluator names none is called "test".
+
+    Raises:
+        ValueError: The config has no evaluator.
+    """
+    if not cfg.get("val_evaluator"):
+        raise ValueError(
+            "The recipe has no val_evaluator, expected one with a WordMetric, like that of "
+            "configs/mini/dptr_nrtr_mini.py."
+        )
+    names = cfg.val_evaluator.get("dataset_prefixes")
+    return {name: f"{name}/" for name in names} if names else {"test": ""}
+
+
+def seen_words(folder: Path, prefixes: Collection[str], metric: str) -> dict[str, float] | None:
     """Return the accuracies over all sets of words that training has seen, and has not.
 
     None if the run has no ``SeenWordMetric``, or there are no words of one kind.
     """
     found = {}
     for kind in ("seen", "unseen"):
-        counts = [last_value(folder, f"{name}/recog/num_{kind}") or 0 for name in sets]
-        accuracies = [last_value(folder, f"{name}/recog/{metric}_{kind}") or 0 for name in sets]
+        counts = [last_value(folder, f"{prefix}recog/num_{kind}") or 0 for prefix in prefixes]
+        accuracies = [last_value(folder, f"{x}recog/{metric}_{kind}") or 0 for x in prefixes]
         if not any(counts):
             return None
         found[kind] = float(np.average(accuracies, weights=counts))

@@ -9,7 +9,6 @@ recipe without options is the name of its config file, another has it as ``confi
 seeds are the folds that tools/prepare_folds.py wrote.
 """
 
-import copy
 import hashlib
 import inspect
 import json
@@ -64,7 +63,7 @@ class Run:
         # In turn, so that a later option may reach into what an earlier one replaced; copies,
         # because merging takes the options apart.
         for options in (*self.options, {"randomness.seed": self.seed}):
-            cfg.merge_from_dict(_with_seed(copy.deepcopy(options), self.seed))
+            cfg.merge_from_dict(_with_seed(options, self.seed))
         return cfg
 
 
@@ -149,6 +148,7 @@ def config_hash(cfg: Config) -> str:
 
 
 def _with_seed(value: Any, seed: int) -> Any:
+    """Copy options, with the seed filled in."""
     if isinstance(value, dict):
         return {k: _with_seed(v, seed) for k, v in value.items()}
     if isinstance(value, list):

@@ -164,7 +164,7 @@ def test_order_of_labels_does_not_matter(encoder):
 @pytest.mark.parametrize("size", [1, 7, 50])
 def test_batch_size_does_not_matter(encoder, monkeypatch, size):
     expected = encoder.encode(LABELS)
-    monkeypatch.setattr(text_encoder, "MAX_TOKENS", size)
+    monkeypatch.setitem(text_encoder.MAX_TOKENS, "cpu", size)
     found = encoder.encode(LABELS)
     torch.testing.assert_close(found.pooled, expected.pooled, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.tokens, expected.tokens, atol=1e-5, rtol=0)
@@ -172,7 +172,7 @@ def test_batch_size_does_not_matter(encoder, monkeypatch, size):
 
 @pytest.mark.parametrize("size", [20, 64])
 def test_batches_hold_at_most_max_tokens(encoder, monkeypatch, size):
-    monkeypatch.setattr(text_encoder, "MAX_TOKENS", size)
+    monkeypatch.setitem(text_encoder.MAX_TOKENS, "cpu", size)
     lengths = [3] * 50 + [4] * 20 + [30]
     batches = list(encoder._batches([6] * len(lengths), lengths))
     assert sorted(row for *_, rows in batches for row in rows) == list(range(len(lengths)))
@@ -272,7 +272,7 @@ def test_compiled_transformer_gives_the_same(tiny_clip: LoadedCLIP, monkeypatch)
     # What Inductor makes of the graph needs a C++ compiler; the graph does not.
     graphs = []
 
-    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+    def backend(graph: torch.fx.GraphModule, *_: object, **__: object) -> torch.fx.GraphModule:
         graphs.append(graph)
         return graph
 

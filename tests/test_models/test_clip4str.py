@@ -91,6 +91,38 @@ def test_the_visual_branch_alone_is_a_parseq() -> None:
         torch.testing.assert_close(model._forward(images()), model.decoder(None, tokens))
 
 
+def with_fmu() -> CLIP4STR:
+    backbone = {"type": "CLIPVisionBackbone", "model": "mmdptr-tiny"}
+    return build(backbone=backbone, neck={"type": "FMU", "dropout": 0.0})
+
+
+def test_the_visual_branch_with_an_fmu_is_a_parseq_with_one() -> None:
+    model = with_fmu().eval()
+    model.cross_decoding = model.cross_refinement = False
+    options = {"type": "DPTRRecognizer", "data_preprocessor": {"type": "TextRecogDataPreprocessor"}}
+    backbone = {"type": "CLIPVisionBackbone", "model": "mmdptr-tiny"}
+    parts = {"backbone": backbone, "neck": {"type": "FMU", "dropout": 0.0}, "decoder": parseq()}
+    other = MODELS.build({**options, **parts}).eval()
+    weights = model.state_dict()
+    other.load_state_dict({key: weights[key] for key in other.state_dict()})
+    with torch.no_grad():
+        assert model.extract_feat(images()).shape == (3, 10, 256)
+        torch.testing.assert_close(model._forward(images()), other._forward(images(), samples()))
+        grids = model.merge_attention(images())
+        torch.testing.assert_close(grids, other.merge_attention(images(), samples()))
+    with pytest.raises(ValueError, match="has no FMU"):
+        build().merge_attention(images())
+
+
+def test_the_fmu_learns_from_the_visual_branch_alone() -> None:
+    model = with_fmu()
+    losses = model.loss(images(), samples())
+    losses["cross.loss_ce"].backward(retain_graph=True)
+    assert all(p.grad is None for p in [*model.neck.parameters(), *model.backbone.parameters()])
+    losses["visual.loss_ce"].backward()
+    assert model.neck.queries.grad.abs().max() > 0
+
+
 def test_reading_is_predict_and_refine_twice() -> None:
     model = build().eval()
     with torch.no_grad():
@@ -251,6 +283,9 @@ def test_both_decoders_begin_with_what_one_has_learnt(tmp_path: Path) -> None:
     for decoder in (model.decoder, model.cross_decoder):
         for name, parameter in pretrainer.decoder.state_dict().items():
             assert torch.equal(decoder.state_dict()[name], parameter), name
+    model = with_fmu()
+    coverage = load_decoder(model, tmp_path / "decoder.pth", twins=["cross_decoder"])
+    assert coverage.slots == model.neck.num_queries == 10
     other = build(cross_decoder=parseq(n_layers=2))
     before = other.decoder.classifier.weight.clone()
     with pytest.raises(ValueError, match=r"lacks cross_decoder\.layers\.1"):

@@ -10,6 +10,8 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 
 from mmdptr.models.decoders.greedy_decoding import fill_steps
+from mmdptr.models.memory import find_memory_layout
+from mmdptr.models.necks.fmu import FMU
 
 
 @MODELS.register_module()
@@ -32,6 +34,9 @@ class CLIP4STR(BaseRecognizer):
         decoder (dict): Config of the visual branch's :class:`PARSeqDecoder`.
         cross_decoder (dict): Config of the cross-modal branch's :class:`PARSeqDecoder`, of the same
             dictionary and lengths.
+        neck (dict, optional): Config of an FMU: both branches then read its slots in place of the
+            image tokens, as pre-trained decoders know them. Its channels and queries follow the
+            decoder unless set. Images are to fill their width. Defaults to None, as in the paper.
         cross_decoding (bool): Whether the cross-modal branch reads; else it begins with what the
             visual one has read. Defaults to True.
         visual_refinement (bool): Whether the visual branch refines. Defaults to True.
@@ -46,6 +51,7 @@ class CLIP4STR(BaseRecognizer):
         text_encoder: dict[str, Any],
         decoder: dict[str, Any],
         cross_decoder: dict[str, Any],
+        neck: dict[str, Any] | None = None,
         cross_decoding: bool = True,
         visual_refinement: bool = True,
         cross_refinement: bool = True,
@@ -53,6 +59,12 @@ class CLIP4STR(BaseRecognizer):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.layout = find_memory_layout(decoder)
+        sizes = {
+            "embed_dims": self.layout.width_of(decoder),
+            "num_queries": self.layout.slots_of(decoder),
+        }
+        self.neck: FMU | None = None if neck is None else MODELS.build({**sizes, **neck})
         self.backbone = MODELS.build(backbone)
         self.text_encoder = MODELS.build(text_encoder)
         self.decoder = MODELS.build(decoder)
@@ -62,9 +74,23 @@ class CLIP4STR(BaseRecognizer):
         self.cross_refinement = cross_refinement
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Turn images (N, 3, H, W) into image tokens (N, L, C)."""
-        features = self.backbone(inputs)
-        return features if features.dim() == 3 else features.flatten(2).transpose(1, 2)
+        """Turn images (N, 3, H, W) into tokens (N, L, C): with an FMU its slots."""
+        tokens, shape = self.layout.tokens(self.backbone(inputs), None)
+        return tokens if self.neck is None else self.neck(tokens, shape)
+
+    @torch.no_grad()
+    def merge_attention(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample] | None = None
+    ) -> Tensor:
+        """Return what each FMU query looks at, of shape (N, Q, H, W): a grid over the image.
+
+        Raises:
+            ValueError: The recognizer has no FMU.
+        """
+        if self.neck is None:
+            raise ValueError("This recognizer has no FMU. Set model.neck=dict(type='FMU').")
+        tokens, shape = self.layout.tokens(self.backbone(inputs), None)
+        return self.neck(tokens, shape, return_attention=True)[1]
 
     def loss(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any

@@ -15,7 +15,7 @@ import torch
 from open_clip.factory import parse_model_name
 from torch import nn
 
-from .packaged import known_tokens, packaged_models, unpacked
+from .packaged import is_packed, known_tokens, packaged_models, unpacked
 
 RANDOM = "random"
 PACKAGED = "packaged"
@@ -123,10 +123,11 @@ def load_clip(
         size = image_size
     packaged = pretrained == PACKAGED
     file = packaged_models()[model] if packaged else Path(pretrained or "")
+    packed = packaged or is_packed(file)
     with torch.random.fork_rng(devices=[]), _quiet_open_clip(), ExitStack() as stack:
         torch.manual_seed(seed)
         try:
-            weights = str(stack.enter_context(unpacked(file))) if packaged else pretrained
+            weights = str(stack.enter_context(unpacked(file))) if packed else pretrained
             net, _, preprocess = open_clip.create_model_and_transforms(
                 model,
                 pretrained=None if pretrained == RANDOM else weights,
@@ -162,7 +163,7 @@ def load_clip(
         identity,
         torch.device(device),
         dtype,
-        known_tokens(file) if packaged else None,
+        known_tokens(file) if packed else None,
     )
 
 

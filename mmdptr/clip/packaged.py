@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Weights that come with this package: small CLIPs, in files that are smaller still.
+"""Weights that come with this package, and others like them: small CLIPs, in smaller files.
 
 Most of a small CLIP is its token embedding, a row for each of 49,408 pieces of words, of which a
 CLIP that reads character by character has met a few dozen. A file has only these rows, in float16.
@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -54,6 +54,17 @@ def pack(state_dict: dict[str, Tensor], known_tokens: Collection[int], file: Pat
         file,
         metadata={"format": "pt", "vocabulary": size},
     )
+
+
+def is_packed(file: Path) -> bool:
+    """Whether a file was written by :func:`pack`."""
+    if file.suffix != ".safetensors" or not file.is_file():
+        return False
+    try:
+        with safe_open(file, "pt") as content:
+            return TOKENS in content.keys()  # noqa: SIM118  it is no mapping
+    except SafetensorError:
+        return False  # open_clip says what it thinks of it
 
 
 @contextmanager

@@ -42,6 +42,19 @@ def test_a_packaged_clip_computes_what_the_original_does(original, weights: Path
     assert torch.allclose(*found, atol=0.01)
 
 
+def test_a_packed_file_is_loaded_by_its_path(weights: Path, tmp_path: Path) -> None:
+    other = tmp_path / "clip-word-abc.safetensors"
+    weights.rename(other)
+    loaded = load_clip(MODEL, str(other))
+    assert loaded.identity.pretrained == other.name
+    with pytest.raises(ValueError, match="was trained on few tokens"):
+        CLIPTextEncoder(loaded, SPELLED).encode(["dad"])
+    for content in (b"", b"damaged" * 100):
+        other.write_bytes(content)
+        with pytest.raises(RuntimeError, match="could not be loaded"):
+            load_clip(MODEL, str(other))
+
+
 def test_another_size_and_a_text_tower_of_its_own_load_too(weights: Path) -> None:
     loaded = load_clip(MODEL, "packaged", image_size=(32, 64), custom_text=True)
     plain = load_clip(MODEL, "packaged")

@@ -2,6 +2,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,26 @@ def test_the_command_prints_a_table(
     monkeypatch.setattr(sys, "argv", argv)
     tool.main()
     assert "| test | 4 | 3 | " in capsys.readouterr().out
+
+
+def test_marks_are_part_of_a_word() -> None:
+    assert [tool.normalize(x) for x in ("It's", "কি", "คน!", "Straße-1")] == [
+        *("its", "কি", "คน", "straße1")
+    ]
+
+
+def test_words_of_unknown_characters_are_counted_and_left_out(
+    clip: LoadedCLIP,
+    annotations: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    encoder = CLIPTextEncoder(clip, Prompt(spelling="characters"))
+    known = frozenset(x for word in ("sun", "moon") for x in encoder.tokenize(word))
+    some = replace(clip, known_tokens=known)
+    see(clip, ["sun", "moon", "sun"], monkeypatch)
+    assert tool.retrieve(some, annotations) == (3, 2, 100.0, 100.0, 100.0)
+    assert "1 words have characters that this CLIP does not know" in capsys.readouterr().out
+    other = replace(clip, known_tokens=frozenset(encoder.tokenize("x")))
+    with pytest.raises(ValueError, match="has no word that this CLIP knows"):
+        tool.retrieve(other, annotations)

@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Pack a trained CLIP as a file of a few megabytes, as those in mmdptr/clip/weights.
+"""Pack a trained CLIP as a file of a few megabytes, to be given as ``--pretrained``.
 
 Weights are kept in float16, and of the token embedding only the rows of tokens that the training
 prompts have.

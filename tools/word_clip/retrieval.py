@@ -3,7 +3,7 @@
 
 A set is a WebDataset shard of render_words.py or an annotation file of one {"filename": ...,
 "text": ...} a line. Each image is looked up among the prompts of all different words of its set,
-and each word among all images. Case and all but letters and digits aside.
+and each word among all images. Case and all but letters, their marks and digits aside.
 
 Example:
     python tools/word_clip/retrieval.py --pretrained work_dirs/word_clip/.../epoch_latest.pt \
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import regex
 import torch
 from PIL import Image
 from torch import Tensor
@@ -66,8 +67,8 @@ def read_set(path: Path) -> Iterator[tuple[Image.Image, str]]:
 
 
 def normalize(text: str) -> str:
-    """Return a text in lower case with letters and digits only."""
-    return "".join(x for x in text.lower() if x.isalnum())
+    """Return a text in lower case with letters, their marks and digits only."""
+    return regex.sub(r"[^\p{L}\p{M}\p{N}]", "", text.lower())
 
 
 @torch.inference_mode()
@@ -84,15 +85,22 @@ def embed_images(clip: LoadedCLIP, images: list[Tensor]) -> Tensor:
 def retrieve(clip: LoadedCLIP, path: Path) -> Retrieval:
     """Measure retrieval on a set."""
     height, width = clip.model.visual.image_size
-    images, texts = [], []
+    encoder = CLIPTextEncoder(clip, Prompt(spelling="characters"))
+    images, texts, unknown = [], [], 0
     for image, text in read_set(path):
-        if normalize(text):
+        word = normalize(text)
+        if word and encoder.fault(encoder.tokenize(word)):
+            unknown += 1
+        elif word:
             # To the size that CLIP reads, as in training, so that its own cropping cuts nothing.
             squashed = image.resize((width, height), Image.Resampling.BICUBIC)
             images.append(clip.preprocess(squashed))
-            texts.append(normalize(text))
+            texts.append(word)
+    if unknown:
+        print(f"{path}: {unknown} words have characters that this CLIP does not know.")
+    if not texts:
+        raise ValueError(f"{path} has no word that this CLIP knows. Give a set of its script.")
     words = sorted(set(texts))
-    encoder = CLIPTextEncoder(clip, Prompt(spelling="characters"))
     of_words = functional.normalize(encoder.encode(words).pooled.float(), dim=-1)
     scores = embed_images(clip, images) @ of_words.T
     target = torch.tensor([words.index(text) for text in texts])

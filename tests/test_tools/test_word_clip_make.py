@@ -1,0 +1,94 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""One command from a word list to a CLIP; open_clip_train itself is not run, it takes too long."""
+
+import importlib
+import runpy
+import sys
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+import open_clip_train.main as program
+import pytest
+import torch
+from open_clip_train.params import parse_args as parse_training
+
+from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "word_clip"))
+tool = importlib.import_module("make")
+FONT = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+WORDS = [f"{a}{b}{c}" for a in "βγδζθκλμ" for b in "αεηιο" for c in "νρστξπ"]
+
+
+def pretend_to_train(arguments: list[str]) -> int:
+    """Write what open_clip_train would, without having learnt anything."""
+    args = parse_training(arguments)
+    clip = load_clip("clip-word-tiny", "random", seed=args.seed)
+    path = Path(args.logs) / args.name / "checkpoints" / "epoch_latest.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"epoch": args.epochs, "state_dict": clip.model.state_dict()}, path)
+    return 0
+
+
+def run_here(command: list[str]) -> SimpleNamespace:
+    """Run a tool in this process."""
+    before, sys.argv = sys.argv, command[1:]
+    try:
+        runpy.run_path(command[1], run_name="__main__")
+        return SimpleNamespace(returncode=0)
+    except SystemExit as stopped:
+        if isinstance(stopped.code, str):
+            print(stopped.code)
+        return SimpleNamespace(returncode=stopped.code and 1)
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture
+def command(tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    corpus = tmp_path / "words.txt"
+    corpus.write_text("\n".join(WORDS), encoding="utf-8")
+    monkeypatch.setattr(tool.subprocess, "run", run_here)
+    monkeypatch.setattr(program, "main", pretend_to_train)
+    return [
+        *("make.py", "greek", str(corpus), "--fonts", FONT, "--out", str(tmp_path)),
+        *("--backgrounds", str(image_folder), "--images", "60", "--val-images", "4"),
+    ]
+
+
+def test_one_command_makes_a_clip_of_a_script(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [*command, "--seed", "3"])
+    for _ in range(2):  # again, it goes on with what is there
+        tool.main()
+        printed = capsys.readouterr().out
+        weights = tmp_path / "clip-word-greek.safetensors"
+        assert f"--model clip-word-tiny --pretrained {weights}" in printed
+        assert "| val-00000 | " in printed
+    spelled = Prompt(spelling="characters")
+    encoder = CLIPTextEncoder(load_clip("clip-word-tiny", str(weights)), spelled)
+    exact = CLIPTextEncoder(load_clip("clip-word-tiny", "random", seed=3), spelled)
+    with tarfile.open(tmp_path / "greek" / "train-00000.tar") as tar:
+        texts = [tar.extractfile(x).read().decode() for x in tar if x.name.endswith(".txt")]
+    words = [text.partition("'")[2][:-1].replace(" ", "") for text in texts]
+    assert len(words) == 60
+    torch.testing.assert_close(
+        encoder.encode(words).pooled, exact.encode(words).pooled, atol=0.01, rtol=0
+    )
+
+
+def test_it_ends_where_a_tool_fails(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [*command, "--backgrounds", "no/such/folder"])
+    with pytest.raises(SystemExit, match="1"):
+        tool.main()
+    printed = capsys.readouterr().out
+    assert "no/such/folder" in printed
+    assert "train.py" not in printed

@@ -53,7 +53,9 @@ class CLIPImageEncoder:
         Returns:
             Tensor: Of shape (B, T, C) with T tokens, class token first, of joint width C.
         """
-        return token_features(self.visual, images.to(self.clip.device, self.clip.dtype))
+        with self.clip.autocast():
+            features = token_features(self.visual, images.to(self.clip.device, self.clip.dtype))
+        return features.to(self.clip.dtype)
 
 
 def plain_vision_transformer(clip: LoadedCLIP) -> VisionTransformer:

@@ -20,7 +20,15 @@ from .packaged import is_packed, known_tokens, packaged_models, unpacked
 RANDOM = "random"
 PACKAGED = "packaged"
 MODEL_CONFIGS = Path(__file__).parent / "model_configs"
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
+"""dict[str, torch.dtype]: Precisions that keep weights and sums in float32, and what products are
+in."""
+
+PRECISIONS = {
+    **{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16},
+    **dict.fromkeys(AUTOCAST, torch.float32),
+}
+"""dict[str, torch.dtype]: Precisions, and what weights and features are in."""
 
 open_clip.add_model_config(MODEL_CONFIGS)
 
@@ -65,6 +73,11 @@ class LoadedCLIP:
     dtype: torch.dtype
     known_tokens: frozenset[int] | None = None
 
+    def autocast(self) -> torch.autocast:
+        """Return the context to compute in; what was set around it does not count."""
+        dtype = AUTOCAST.get(self.identity.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
 
 def load_clip(
     model: str = "ViT-B-16-quickgelu",
@@ -86,7 +99,8 @@ def load_clip(
             ``'packaged'`` for weights that come with this package, or ``'random'``. None only with
             ``local-dir:`` and ``hf-hub:`` models, which bring their own. Defaults to ``'openai'``.
         device (str or torch.device): Where the features are computed. Defaults to ``'cpu'``.
-        precision (str): ``'fp32'``, ``'bf16'`` or ``'fp16'``. Defaults to ``'fp32'``.
+        precision (str): ``'fp32'``; ``'bf16'`` or ``'fp16'`` for everything; ``'amp_bf16'`` or
+            ``'amp_fp16'`` for products alone (autocast). Defaults to ``'fp32'``.
         seed (int): Seed of random weights, so that they can be had again. Defaults to 0.
         cache_dir (str, optional): Where open_clip keeps downloads. Defaults to its own choice.
         image_size (tuple[int, int], optional): Height and width of images; position embeddings of

@@ -122,7 +122,8 @@ class CLIPTextEncoder:
 
         Towers whose tokens see all others have none in common: P is 0.
         """
-        return self._project_tokens(self.tower.prefix())
+        with self.clip.autocast():
+            return self._project_tokens(self.tower.prefix()).to(self.clip.dtype)
 
     @torch.inference_mode()
     def encode(self, labels: Sequence[str]) -> TextFeatures:
@@ -170,10 +171,12 @@ class CLIPTextEncoder:
             batch = torch.full((len(rows), start + length), self.sentences.pad_id)
             for i, row in enumerate(rows):
                 batch[i, : len(sentences[row])] = torch.tensor(sentences[row])
-            states, ends_of_text = self.tower(self._to_device(batch), start)
-            pooled[self._to_device(torch.tensor(rows))] = ends_of_text
+            with self.clip.autocast():
+                states, ends_of_text = self.tower(self._to_device(batch), start)
+                states = self._project_tokens(states)
+            pooled[self._to_device(torch.tensor(rows))] = ends_of_text.to(dtype)
             places = (offsets[rows, None] + torch.arange(length)).flatten()
-            tokens[self._to_device(places)] = self._project_tokens(states).flatten(0, 1)
+            tokens[self._to_device(places)] = states.flatten(0, 1).to(dtype)
             token_ids[places] = batch[:, start:].flatten()
         prefix_lengths = torch.tensor(starts, dtype=torch.long)
         if not self.tower.shares_prefix:

@@ -53,10 +53,14 @@ def test_patches_of_32_give_50_tokens(tiny_clip):
     assert features.shape == (1, 50, 256)
 
 
-def test_bf16_runs(make_clip, images):
-    features = CLIPImageEncoder(make_clip("bf16")).encode(images)
-    assert features.dtype == torch.bfloat16
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("amp_bf16", torch.float32)]
+)
+def test_lower_precision_is_near(make_clip, images, precision, dtype):
+    features = CLIPImageEncoder(make_clip(precision)).encode(images)
+    assert features.dtype == dtype
     exact = CLIPImageEncoder(make_clip()).encode(images)
+    assert not torch.equal(features.float(), exact)
     torch.testing.assert_close(features.float(), exact, atol=0.2, rtol=0)
 
 

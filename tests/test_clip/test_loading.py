@@ -76,7 +76,10 @@ def test_model_is_frozen(clip):
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
+    [
+        *(("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)),
+        *(("amp_bf16", torch.float32), ("amp_fp16", torch.float32)),
+    ],
 )
 def test_precision_does_not_change_the_hash(name, clip, precision, dtype):
     other = load_clip(name, "random", precision=precision, seed=5)

@@ -256,6 +256,26 @@ def test_bf16_is_near_fp32(make_clip):
     torch.testing.assert_close(features.tokens.float(), exact.tokens, atol=0.2, rtol=0)
 
 
+def test_autocast_is_for_products_alone(make_clip):
+    exact = CLIPTextEncoder(make_clip()).encode(LABELS)
+    errors = []
+    for precision, dtype in (("bf16", torch.bfloat16), ("amp_bf16", torch.float32)):
+        encoder = CLIPTextEncoder(make_clip(precision), joint_space=True)
+        features = encoder.encode(LABELS)
+        assert features.tokens.dtype == features.pooled.dtype == dtype
+        assert encoder.prefix_features().dtype == dtype
+        errors.append((features.pooled.float() - exact.pooled).abs().mean())
+    assert 0 < errors[1] < errors[0]  # normalizations and sums are in float32
+
+
+def test_autocast_around_the_encoder_does_not_count(encoder):
+    expected = encoder.encode(LABELS)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder.encode(LABELS)
+    assert torch.equal(found.tokens, expected.tokens)
+    assert torch.equal(found.pooled, expected.pooled)
+
+
 def test_features_carry_no_gradient(encoder):
     features = encoder.encode(["hello"])
     assert not features.pooled.requires_grad

@@ -21,7 +21,8 @@ model = dict(
         with_position=True),
     text_encoder=dict(model='mmdptr-tiny', pretrained='random', frozen_stages=1),
     decoder=parseq,
-    cross_decoder=parseq)
+    cross_decoder=parseq,
+    neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
 
 train_dataloader = dict(_delete_=True, **_base_.mini_train_dataloader)
 test_dataloader = dict(_delete_=True, **_base_.mini_test_dataloader)
@@ -35,7 +36,9 @@ optim_wrapper = dict(
     clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
-pretrain_hook = dict(load=['decoder'], twins=['cross_decoder'])
-custom_hooks = [{**_base_.mini_pretrain_hook, **pretrain_hook}, dict(type='NonFiniteLossHook')]
+custom_hooks = [
+    dict(_base_.mini_pretrain_hook, twins=['cross_decoder']),
+    dict(type='NonFiniteLossHook'),
+]
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

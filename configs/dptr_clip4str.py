@@ -1,6 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 # CLIP4STR whose two decoders begin with what DPTR taught one: its text embeddings are of the space
-# that both branches read. Extract them with --joint-space. An FMU gives both branches the slots that
+# that both branches read. Extract them with --joint-space. An FMU gives both the slots that
 # pre-trained decoders know.
 _base_ = ['clip4str_vit-b16.py']
 

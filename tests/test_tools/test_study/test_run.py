@@ -1,0 +1,174 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Which runs are carried out, and what happens to those that fail or are killed."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_tools.test_study.small_study import (
+    ALL,
+    LOCK,
+    calls,
+    result,
+    run,
+    write_recipe,
+)
+
+
+def test_every_run_leaves_a_result(call: Callable[..., str]) -> None:
+    out = call(run)
+    assert [line for line in out.splitlines() if line] == [
+        f"{name}: average {30 if 'scratch' in name else 50:.1f} %" for name in ALL
+    ]
+    assert sorted(path.stem for path in Path("results/words").iterdir()) == sorted(ALL)
+    found = result("one-dptr-seed0")
+    assert {key: found[key] for key in ("name", "recipe", "variant", "seed", "config")} == {
+        "name": "one-dptr-seed0",
+        "recipe": "one",
+        "variant": "dptr",
+        "seed": 0,
+        "config": "one.py",
+    }
+    assert len(found["config_sha256"]) == 64
+    assert found["started"] <= found["finished"]
+    assert set(found["versions"]) == {"mmdptr", "mmocr", "mmengine", "torch", "python"}
+    assert found["machine"]["cores"] == os.cpu_count()
+    assert found["accuracies"] == pytest.approx({"A": 0.6, "B": 0.4})
+    assert found["average"] == pytest.approx(0.5)
+    assert found["seconds"] == {"train": 60, "evaluation": 10}
+    assert found["stage_1"] is None  # the trainer names one that is not there
+    assert len(found["loss"]) == 100
+    assert found["loss"][-1] == [200, 0.005]
+    assert calls("one-dptr-seed0") == [
+        "train.py --resume --work-dir work_dirs/study/words/one-dptr-seed0"
+    ]
+
+
+def test_done_runs_are_skipped(call: Callable[..., str]) -> None:
+    call(run, "--only", "one-scratch-*")
+    out = call(run)
+    assert "one-scratch-seed0: done before" in out
+    assert "one-dptr-seed0: average" in out
+    assert len(calls("one-scratch-seed0")) == 1
+
+
+def test_a_changed_recipe_begins_anew(call: Callable[..., str]) -> None:
+    call(run)
+    write_recipe("one.py", accuracy=0.7)
+    assert "one-dptr-seed0: to do again" in call(run, "--dry-run")
+    out = call(run)
+    assert "one-dptr-seed0: begins anew, for its config has changed" in out
+    assert "one-dptr-seed0: average 70.0 %" in out
+    assert "two-dptr-seed0: done before" in out
+    assert len(calls("one-dptr-seed0")) == 1
+    (old,) = Path("work_dirs/study/words").glob("one-dptr-seed0.2*")
+    assert str(old) in out
+    assert (old / "calls").is_file()
+    assert result("one-dptr-seed0")["average"] == pytest.approx(0.7)
+
+
+def test_a_failing_run_keeps_no_other_from_running(call: Callable[..., str], capsys: Any) -> None:
+    write_recipe("one.py", does="fail")
+    with pytest.raises(SystemExit, match=r"2 of 4 runs failed: one-scratch-seed0, one-dptr-seed0"):
+        call(run)
+    out = capsys.readouterr().out
+    assert "one-dptr-seed0: failed. RuntimeError: tools/train.py ended with 3" in out
+    assert "one of the last lines fail" in out
+    assert "two-dptr-seed0: average 50.0 %" in out
+    # mended, only these are left
+    write_recipe("one.py")
+    assert call(run).count("done before") == 2
+
+
+def test_a_recipe_that_cannot_be_read_is_a_failing_run(
+    call: Callable[..., str], capsys: Any
+) -> None:
+    Path("one.py").unlink()
+    assert "one-dptr-seed0: cannot be done: there is no one.py" in call(run, "--dry-run")
+    with pytest.raises(SystemExit, match="2 of 4"):
+        call(run)
+    assert "two-dptr-seed0: average" in capsys.readouterr().out
+
+
+def test_a_run_that_another_runner_has_is_left_to_it(call: Callable[..., str]) -> None:
+    with run.taken(LOCK) as descriptor:
+        assert descriptor is not None
+        out = call(run)
+    assert "one-dptr-seed0: taken by another runner" in out
+    assert not Path("results/words/one-dptr-seed0.json").exists()
+    assert Path("results/words/two-dptr-seed0.json").exists()
+    assert "one-dptr-seed0: average" in call(run)
+
+
+def test_the_trainer_of_a_runner_that_died_keeps_its_run(call: Callable[..., str]) -> None:
+    """As after `kill -9` of the runner alone."""
+    only = ("--only", "one-dptr-*")
+    LOCK.parent.mkdir(parents=True)
+    with LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        trainer = subprocess.Popen(["sleep", "60"], pass_fds=[file.fileno()])
+    assert "one-dptr-seed0: taken by another runner" in call(run, *only)
+    trainer.kill()
+    trainer.wait()
+    assert "one-dptr-seed0: average" in call(run, *only)
+
+
+def test_a_dry_run_does_nothing(call: Callable[..., str]) -> None:
+    call(run, "--only", "two-dptr-*")
+    before = sorted(Path().rglob("*"))
+    out = call(run, "--dry-run")
+    assert out.splitlines() == [f"{name}: to do" for name in ALL[:3]] + ["two-dptr-seed0: done"]
+    assert sorted(Path().rglob("*")) == before
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found()
+
+
+def test_a_killed_runner_ends_its_trainer_and_resumes(call: Callable[..., str]) -> None:
+    """As `kill` does it."""
+    write_recipe("one.py", does="wait")
+    folder = Path("work_dirs/study/words/one-dptr-seed0").resolve()
+    killer = threading.Thread(
+        target=lambda: (
+            wait_for((folder / "last_checkpoint").is_file),
+            os.kill(os.getpid(), signal.SIGTERM),
+        )
+    )
+    killer.start()
+    begin = time.monotonic()
+    with pytest.raises(SystemExit) as stopped:
+        call(run, "--only", "one-dptr-*")
+    killer.join()
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert time.monotonic() - begin < 50  # the trainer would have waited for a minute
+    started = json.loads((folder / "run.json").read_text())["started"]
+    # the hash is that of the same config, so nothing begins anew
+    trainer = Path("tools/train.py")
+    trainer.write_text(trainer.read_text().replace('== "wait"', '== "never"'))
+    assert "begins anew" not in call(run, "--only", "one-dptr-*")
+    assert result("one-dptr-seed0")["started"] == started
+    assert [line.split()[1] for line in calls("one-dptr-seed0")] == ["--resume", "--resume"]
+
+
+def test_an_evaluation_that_was_broken_off_is_made_up_for(call: Callable[..., str]) -> None:
+    write_recipe("one.py", does="skip evaluation")
+    assert "average 50.0 %" in call(run, "--only", "one-dptr-*")
+    folder = "--work-dir work_dirs/study/words/one-dptr-seed0"
+    assert calls("one-dptr-seed0") == [
+        f"train.py --resume {folder}",
+        f"test.py iter_200.pth {folder}",
+    ]
+    assert result("one-dptr-seed0")["seconds"] == {"train": 60, "evaluation": 3}

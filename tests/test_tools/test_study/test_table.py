@@ -1,0 +1,102 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Tables and plots of results."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_tools.test_study.small_study import (
+    METRIC,
+    plot,
+    result,
+    run,
+    study_module,
+    table,
+    write_stage_1,
+    write_study,
+)
+
+
+def read_tables(printed: str) -> list[list[list[str]]]:
+    """The cells of each Markdown table, the row of dashes aside."""
+    tables: list[list[list[str]]] = [[]]
+    for line in printed.splitlines():
+        if not line.startswith("|"):
+            tables.append([])
+        elif not line.startswith("|:"):
+            tables[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+    return [table for table in tables if table]
+
+
+def test_tables(call: Callable[..., str]) -> None:
+    assert call(table).splitlines() == ["0 of 4 runs are done."]
+    write_stage_1(Path("stage_1/abc"))
+    call(run)
+    Path("results/words/two-scratch-seed0.json").unlink()
+    printed = call(table)
+    assert printed.endswith("3 of 4 runs are done.\n")
+    accuracy, stage_1 = read_tables(printed)
+    assert accuracy == [
+        ["recipe", "variant", "average", "A", "B", "- scratch"],
+        ["one", "scratch", "30.0", "40.0", "20.0", "-"],
+        ["one", "dptr", "50.0", "60.0", "40.0", "+20.0"],
+        ["two", "dptr", "50.0", "60.0", "40.0", "-"],
+    ]
+    assert f"{os.cpu_count()} cores" in printed
+    assert stage_1[1:3] == [["one", x, "90.0", "10.00", "25"] for x in ("scratch", "dptr")]
+
+
+def test_words_that_training_has_seen_are_told_apart(call: Callable[..., str]) -> None:
+    call(run, "--only", "one-dptr-*")
+    scalars = next(Path("work_dirs/study/words/one-dptr-seed0").glob("*/vis_data/scalars.json"))
+    found = {"A": (0.9, 1, 0.2, 10), "B": (0.5, 3, 0.6, 30)}
+    with scalars.open("a") as file:
+        for name, (seen, num_seen, unseen, num_unseen) in found.items():
+            values = {"num_seen": num_seen, "num_unseen": num_unseen}
+            entry = {f"{name}/recog/{key}": value for key, value in values.items()}
+            entry |= {f"{name}/{METRIC}_seen": seen, f"{name}/{METRIC}_unseen": unseen, "step": 0}
+            print(json.dumps(entry), file=file)
+    Path("results/words/one-dptr-seed0.json").unlink()
+    call(run, "--only", "one-dptr-*")
+    assert result("one-dptr-seed0")["seen_words"] == pytest.approx({"seen": 0.6, "unseen": 0.5})
+    assert read_tables(call(table))[0] == [
+        ["recipe", "variant", "average", "A", "B", "seen words", "unseen words", "- scratch"],
+        ["one", "dptr", "50.0", "60.0", "40.0", "60.0", "50.0", "-"],
+    ]
+
+
+def test_several_seeds_give_mean_and_spread(call: Callable[..., str]) -> None:
+    write_study(seeds=[0, 1])
+    call(run, "--only", "one-*")
+    for name, average in (("scratch", 0.1), ("dptr", 0.6)):
+        file = Path(f"results/words/one-{name}-seed1.json")
+        found = {**result(f"one-{name}-seed1"), "average": average}
+        file.write_text(json.dumps(found))
+    _, scratch, dptr = read_tables(call(table))[0]
+    assert scratch[2] == "20.0 ± 14.1"
+    assert dptr[2] == "55.0 ± 7.1"
+    assert dptr[-1] == "+35.0 ± 21.2"
+
+
+def test_accuracy_is_drawn_against_the_number_in_a_recipes_name(call: Callable[..., str]) -> None:
+    write_study(recipes={"a@500": "one.py", "a@2000": "two.py"}, seeds=[0, 1])
+    with pytest.raises(SystemExit, match="no results of recipes that are named"):
+        call(plot)
+    call(run)
+    file = Path("results/words/a@500-dptr-seed1.json")
+    file.write_text(json.dumps({**result("a@500-dptr-seed1"), "average": 0.7}))
+    assert "plots/study.png" in call(plot, "--out", "plots/study.png")
+    assert Path("plots/study.png").read_bytes().startswith(b"\x89PNG")
+    study = study_module.read_study("words.yaml")
+    panels = plot.collect(table.read_results(study, Path("results/words")))
+    expected = {500: pytest.approx([50, 70]), 2000: pytest.approx([50, 50])}
+    assert panels["a"]["dptr"] == expected
+    (axis,) = plot.draw(panels, "labelled images").axes
+    dptr = axis.containers[1]
+    assert dptr.lines[0].get_xydata().tolist() == pytest.approx(np.array([[500, 60], [2000, 50]]))
+    low, high = dptr.lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((50, 70))

@@ -16,7 +16,8 @@ class SeenLabels:
 
     It holds 56-bit digests instead of strings: among ten million labels the chance that even one
     is mistaken for another is 0.07 %. Up to ``in_memory`` of them are integers in a set, 65 MB a
-    million; then they move into an LMDB in a temporary folder, and memory grows no more.
+    million; then they move into an LMDB in a temporary folder. What LMDB holds in memory while it
+    writes are the pages of 4 kB that a batch touches, 131,071 of them at most (half a gigabyte).
 
     Args:
         in_memory (int): Labels that are kept in memory. Defaults to 4 million.

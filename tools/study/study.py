@@ -4,7 +4,8 @@
 Every recipe is trained in every variant with every seed. Options are MMEngine's: a dotted name and
 a value, ``null`` for None; lists are replaced as a whole, or one of their elements is reached by
 its number. Those of the study come first, then those of the recipe, then those of the variant. A
-recipe without options is the name of its config file, another has it as ``config`` among them.
+recipe without options is the name of its config file, another has it as ``config`` among them, and
+may have ``seeds`` of its own.
 ``{seed}`` in the text of an option is the seed: with an annotation file ``{seed}_train.jsonl``, the
 seeds are the folds that tools/prepare_folds.py wrote.
 """
@@ -72,10 +73,11 @@ class Study:
     """Recipes, variants and seeds that are compared.
 
     Attributes:
-        recipes (dict[str, dict]): Name and options, ``config`` among them, the config file.
+        recipes (dict[str, dict]): Name and options, among them ``config``, the config file, and
+            ``seeds``, if they are others than those of the study.
         variants (dict[str, dict]): Name and options; the first is what others are compared with.
         options (dict): Options of all runs.
-        seeds (list[int]): Every run is repeated with each of them.
+        seeds (list[int]): Every run is repeated with each of them, unless its recipe has its own.
         metric (str): What accuracy is.
     """
 
@@ -89,18 +91,20 @@ class Study:
         """Return one run."""
         of_recipe = dict(self.recipes[recipe])
         config = of_recipe.pop("config")
+        of_recipe.pop("seeds", None)
         options = (self.options, of_recipe, self.variants[variant])
         return Run(recipe, variant, seed, config, options, self.metric)
 
     @property
     def runs(self) -> list[Run]:
         """All runs; a study that is broken off has compared some recipes rather than none."""
-        return [
+        runs = [
             self.run(recipe, variant, seed)
-            for seed in self.seeds
-            for recipe in self.recipes
+            for recipe, options in self.recipes.items()
+            for seed in options.get("seeds", self.seeds)
             for variant in self.variants
         ]
+        return sorted(runs, key=lambda run: run.seed)  # which leaves the others' order as it is
 
 
 def read_study(path: str | Path) -> Study:

@@ -51,6 +51,15 @@ def test_options_of_a_recipe_come_between_those_of_study_and_variant() -> None:
     assert (dptr.train_cfg.max_iters, dptr.model.accuracy) == (7, 0.9)
 
 
+def test_a_recipe_may_have_its_own_seeds() -> None:
+    both = {"one": "one.py", "two": {"config": "one.py", "seeds": [0, 5]}}
+    write_study(recipes=both, variants={"plain": None}, seeds=[0])
+    runs = study_module.read_study("words.yaml").runs
+    assert [x.name for x in runs] == ["one-plain-seed0", "two-plain-seed0", "two-plain-seed5"]
+    assert runs[2].load_config().randomness.seed == 5
+    assert "seeds" not in runs[2].load_config()
+
+
 def test_where_files_lie_does_not_change_the_hash(tmp_path: Path) -> None:
     one = study_module.read_study("words.yaml").runs[1].load_config()
     other = study_module.Config.fromfile("one.py")

@@ -21,8 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import mmdptr.clip  # noqa: F401  registers clip-word-tiny
 
-# An epoch is a hundred steps, after which it may be killed. With these a small CLIP is trained on two
-# CPU cores in about an hour; on a GPU give more: --batch-size 2048 --train-num-samples 1000000.
+# An epoch is a hundred steps, after which it may be killed. With these a small CLIP is trained on
+# two CPU cores in about an hour; a GPU has time for more: --batch-size 2048 --epochs 100.
 SETTINGS = """
     --model clip-word-tiny --name clip-word-tiny --resume latest --seed 0
     --dataset-type webdataset --dataset-resampled --train-num-samples 25600 --workers 1

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from open_clip import factory
 from open_clip_train.main import main
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -30,8 +31,9 @@ SETTINGS = """
     --precision amp_bf16 --log-every-n-steps 10 --val-frequency 5
     --save-most-recent --save-frequency 0
 """
-# The images have their size already; open_clip's own cropping would cut off the ends of words.
-AUGMENTATION = ["--aug-cfg", "scale=(0.9, 1.0)", "ratio=(3.6, 4.4)"]
+# The images have their size already. Only timm's transform heeds the ratio: open_clip's own would
+# show the model the middle of a word for the whole.
+AUGMENTATION = ["--aug-cfg", "use_timm=True", "scale=(0.95, 1.0)", "ratio=(3.9, 4.1)"]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
@@ -49,6 +51,9 @@ if __name__ == "__main__":
     data = ["--train-data", str(args.images / f"train-{{00000..{last:05d}}}.tar")]
     data += ["--val-data", str(args.images / "val-00000.tar")]
     data += ["--val-num-samples", str(min(found["val_images"], found["shard_size"]))]
+    # open_clip 3.3 adds the size, which is a list in JSON, to a tuple when it makes timm's transform.
+    vision = factory._MODEL_CONFIGS["clip-word-tiny"]["vision_cfg"]
+    vision["image_size"] = tuple(vision["image_size"])
     # The backward pass of the fused kernel is slow in bfloat16 on CPUs: see BF16OptimWrapper.
     plain = nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
     with plain:

@@ -51,7 +51,7 @@ if __name__ == "__main__":
     data = ["--train-data", str(args.images / f"train-{{00000..{last:05d}}}.tar")]
     data += ["--val-data", str(args.images / "val-00000.tar")]
     data += ["--val-num-samples", str(min(found["val_images"], found["shard_size"]))]
-    # open_clip 3.3 adds the size, which is a list in JSON, to a tuple when it makes timm's transform.
+    # open_clip 3.3 adds the size, a list in JSON, to a tuple when it makes the transform of timm.
     vision = factory._MODEL_CONFIGS["clip-word-tiny"]["vision_cfg"]
     vision["image_size"] = tuple(vision["image_size"])
     # The backward pass of the fused kernel is slow in bfloat16 on CPUs: see BF16OptimWrapper.

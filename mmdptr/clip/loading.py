@@ -19,6 +19,7 @@ from .packaged import is_packed, known_tokens, packaged_models, unpacked
 
 RANDOM = "random"
 PACKAGED = "packaged"
+OPENAI = "openai"
 MODEL_CONFIGS = Path(__file__).parent / "model_configs"
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
 """dict[str, torch.dtype]: Precisions that keep weights and sums in float32, and what products are
@@ -81,7 +82,7 @@ class LoadedCLIP:
 
 def load_clip(
     model: str = "ViT-B-16-quickgelu",
-    pretrained: str | None = "openai",
+    pretrained: str | None = None,
     device: str | torch.device = "cpu",
     precision: str = "fp32",
     seed: int = 0,
@@ -96,8 +97,9 @@ def load_clip(
             without weights), or open_clip's ``local-dir:...`` and ``hf-hub:...`` forms.
             Defaults to ``'ViT-B-16-quickgelu'``, the model of the paper.
         pretrained (str, optional): A pretrained tag of open_clip, a local weights file,
-            ``'packaged'`` for weights that come with this package, or ``'random'``. None only with
-            ``local-dir:`` and ``hf-hub:`` models, which bring their own. Defaults to ``'openai'``.
+            ``'packaged'`` for weights that come with this package, or ``'random'``. Defaults to
+            None: the weights that a ``local-dir:`` or ``hf-hub:`` model brings, those that come
+            with this package if it has some of the model, ``'openai'`` if it has that tag.
         device (str or torch.device): Where the features are computed. Defaults to ``'cpu'``.
         precision (str): ``'fp32'``; ``'bf16'`` or ``'fp16'`` for everything; ``'amp_bf16'`` or
             ``'amp_fp16'`` for products alone (autocast). Defaults to ``'fp32'``.
@@ -124,6 +126,8 @@ def load_clip(
     schema, _ = parse_model_name(model)
     if schema is None:
         model = model.replace("/", "-")  # 'ViT-B/16' is 'ViT-B-16', as in open_clip
+        if pretrained is None:
+            pretrained = _weights_of(model)
         _check_names(model, pretrained)
     elif pretrained not in (None, RANDOM):
         raise ValueError(
@@ -179,6 +183,13 @@ def load_clip(
         dtype,
         known_tokens(file) if packed else None,
     )
+
+
+def _weights_of(model: str) -> str | None:
+    """Return the weights of a model that are meant where none are named."""
+    if model in packaged_models():
+        return PACKAGED
+    return OPENAI if OPENAI in _tags(model) else None
 
 
 def _check_names(model: str, pretrained: str | None) -> None:

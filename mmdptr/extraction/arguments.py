@@ -17,8 +17,8 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--model", default="ViT-B-16-quickgelu", help="open_clip's model name")
     clip.add_argument(
         "--pretrained",
-        default="openai",
-        help="open_clip's tag, a weights file, 'packaged' or 'random'",
+        help="open_clip's tag, a weights file, 'packaged' or 'random'; default: those that come "
+        "with the model or with mmdptr, else 'openai'",
     )
     clip.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the computation")
     clip.add_argument("--device", default="cpu", help="'cpu', 'cuda', 'cuda:1', ...")

@@ -18,7 +18,7 @@ class CLIPTower(BaseModule):
 
     Args:
         model (str): A model of open_clip.
-        pretrained (str): A pretrained tag of open_clip, a local weights file, or ``'random'``.
+        pretrained (str, optional): Weights, as :func:`mmdptr.clip.load_clip` takes them.
         cache_dir (str, optional): Where open_clip keeps downloads; None for its own choice.
         init_cfg (dict or list[dict], optional): Initialization config; if given, it is what
             ``init_weights`` does.
@@ -31,7 +31,7 @@ class CLIPTower(BaseModule):
     def __init__(
         self,
         model: str,
-        pretrained: str,
+        pretrained: str | None,
         cache_dir: str | None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None,
         **options: Any,

@@ -110,10 +110,17 @@ def test_unknown_tag_lists_the_known_ones():
         load_clip("ViT-B-16-quickgelu", "imagenet")
 
 
-@pytest.mark.parametrize("pretrained", [None, ""])
-def test_weights_must_be_named(pretrained):
-    with pytest.raises(ValueError, match=r"No weights named.*openai.*pretrained='random'"):
-        load_clip("ViT-B-16-quickgelu", pretrained)
+@pytest.mark.parametrize(
+    ("model", "pretrained", "tags"),
+    [
+        ("ViT-B-16-quickgelu", "", "openai"),
+        ("coca_ViT-B-32", None, "laion2b"),
+        ("mmdptr-tiny", None, "it has none"),
+    ],
+)
+def test_weights_must_be_named(model, pretrained, tags):
+    with pytest.raises(ValueError, match=rf"No weights named.*{tags}.*pretrained='random'"):
+        load_clip(model, pretrained)
 
 
 @pytest.mark.parametrize("path", ["clip.pt", "weights/clip", "/no/such/file.safetensors"])
@@ -162,7 +169,7 @@ def test_right_activation_goes_on_to_the_weights(monkeypatch):
 
     monkeypatch.setattr(open_clip.factory, "download_pretrained", download)
     with pytest.raises(RuntimeError, match=r"'openai'.*not now.*network access or a filled cache"):
-        load_clip("ViT-B-16-quickgelu", "openai")
+        load_clip()  # the paper's CLIP
 
 
 def test_file_gives_the_same_weights(name, clip, weights):

@@ -88,7 +88,7 @@ def test_bank_command_line(image_folder, tmp_path):
 def test_defaults_are_those_of_the_paper(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tool", "words.txt", "--out", "store"])
     args = text_tool.parse_args()
-    assert (args.model, args.pretrained) == ("ViT-B-16-quickgelu", "openai")
+    assert (args.model, args.pretrained) == ("ViT-B-16-quickgelu", None)
     assert (args.prompt, args.spelling, args.max_length) == ("a photo of a '{}'", "word", 25)
     assert (args.precision, args.device) == ("fp32", "cpu")
     assert not any([args.keep_padding, args.joint_space, args.overwrite])

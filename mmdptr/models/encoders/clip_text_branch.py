@@ -24,8 +24,8 @@ class CLIPTextBranch(CLIPTower):
     Args:
         model (str): A model of open_clip with CLIP's own text tower. Defaults to
             ``'ViT-B-16-quickgelu'``.
-        pretrained (str): A pretrained tag of open_clip, a local weights file, or ``'random'``.
-            Defaults to ``'openai'``.
+        pretrained (str, optional): Weights, as :func:`mmdptr.clip.load_clip` takes them. Defaults to
+            None: its choice.
         context_length (int): Tokens S a text, with start and end; longer ones are cut. Defaults to
             16.
         frozen_stages (int): Blocks that do not learn, and the embedding before them; 0 freezes the
@@ -43,7 +43,7 @@ class CLIPTextBranch(CLIPTower):
     def __init__(
         self,
         model: str = "ViT-B-16-quickgelu",
-        pretrained: str = "openai",
+        pretrained: str | None = None,
         context_length: int = 16,
         frozen_stages: int = 6,
         characters: str = CHARACTERS,

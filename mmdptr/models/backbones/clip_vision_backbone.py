@@ -24,8 +24,8 @@ class CLIPVisionBackbone(CLIPTower):
 
     Args:
         model (str): A model of open_clip. Defaults to ``'ViT-B-16-quickgelu'``.
-        pretrained (str, optional): Weights, as :func:`mmdptr.clip.load_clip` takes them. Defaults to
-            None: its choice.
+        pretrained (str, optional): Weights, as :func:`mmdptr.clip.load_clip` takes them. Defaults
+            to None: its choice.
         image_size (tuple[int, int]): Height and width of the images. Position embeddings are
             interpolated where CLIP saw others. Defaults to (224, 224).
         with_projection (bool): Whether features are projected to CLIP's joint space, which narrows

@@ -24,8 +24,8 @@ class CLIPTextBranch(CLIPTower):
     Args:
         model (str): A model of open_clip with CLIP's own text tower. Defaults to
             ``'ViT-B-16-quickgelu'``.
-        pretrained (str, optional): Weights, as :func:`mmdptr.clip.load_clip` takes them. Defaults to
-            None: its choice.
+        pretrained (str, optional): Weights, as :func:`mmdptr.clip.load_clip` takes them. Defaults
+            to None: its choice.
         context_length (int): Tokens S a text, with start and end; longer ones are cut. Defaults to
             16.
         frozen_stages (int): Blocks that do not learn, and the embedding before them; 0 freezes the

@@ -1,6 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """A tower of CLIP as a part of a recognizer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -48,17 +49,22 @@ class CLIPTower(BaseModule):
         """Return the part of a CLIP that this module is."""
         raise NotImplementedError
 
-    def freeze(self, stages: int, embedding: tuple[nn.Module | nn.Parameter, ...]) -> None:
+    def freeze(
+        self,
+        stages: int,
+        embedding: Sequence[nn.Module | nn.Parameter],
+        blocks: Sequence[nn.Module],
+    ) -> None:
         """Let the embedding and the first blocks stay as they are.
 
         Args:
             stages (int): Blocks; 0 freezes the embedding alone, -1 nothing.
-            embedding (tuple): What stands before the blocks.
+            embedding (Sequence): What stands before the blocks.
+            blocks (Sequence): The blocks.
 
         Raises:
             ValueError: There are fewer blocks.
         """
-        blocks = self.tower.transformer.resblocks
         if stages > len(blocks):
             raise ValueError(
                 f"{type(self).__name__}: frozen_stages is {stages}, but {self.model!r} has "

@@ -1,7 +1,9 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import json
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -116,7 +118,7 @@ def test_learning_rates_may_fall_with_the_depth() -> None:
     ("options", "message"),
     [
         ({"model": "no-such-clip"}, "knows no model 'no-such-clip'"),
-        ({"model": "RN50"}, "expected open_clip's plain VisionTransformer"),
+        ({"model": "RN50"}, "is a ModifiedResNet; expected a vision transformer"),
         ({"image_size": (30, 128)}, r"images of \(30, 128\) do not divide into the patches"),
         ({"frozen_stages": 4}, "frozen_stages is 4, but 'mmdptr-tiny' has 3 blocks"),
     ],
@@ -124,3 +126,28 @@ def test_learning_rates_may_fall_with_the_depth() -> None:
 def test_what_cannot_be_built_says_why(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_a_transformer_of_timm_is_loaded_with_its_weights(tmp_path: Path) -> None:
+    config = open_clip.get_model_config("mmdptr-tiny")
+    trunk = {"timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "linear"}
+    config["vision_cfg"] = {"image_size": 160, **trunk}
+    (tmp_path / "mmdptr-timm.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "mmdptr-timm.json")
+    clip = load_clip("mmdptr-timm", "random", seed=3)
+    torch.save(clip.model.state_dict(), tmp_path / "clip.pt")
+    options = {"model": "mmdptr-timm", "pretrained": str(tmp_path / "clip.pt")}
+    images = torch.randn(2, 3, 160, 160)
+    backbone = build(**options, image_size=(160, 160), frozen_stages=1).eval()
+    expected = CLIPImageEncoder(clip).encode(images)[:, 1:]
+    found = backbone(images)
+    torch.testing.assert_close(found.flatten(2).transpose(1, 2), expected.clone())
+    found.square().sum().backward()
+    learning = {name for name, p in backbone.named_parameters() if p.grad is not None}
+    frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
+    assert learning | frozen == {name for name, _ in backbone.named_parameters()}
+    assert "tower.trunk.blocks.0.mlp.fc1.weight" in frozen
+    assert "tower.trunk.patch_embed.proj.weight" in frozen
+    assert {"tower.trunk.blocks.1.mlp.fc1.weight", "tower.head.proj.weight"} <= learning
+    wide = build(**options, image_size=(32, 128), with_projection=False)
+    assert wide(torch.randn(1, 3, 32, 128)).shape == (1, 64, 2, 8)

@@ -4,10 +4,9 @@
 from typing import Any
 
 from mmocr.registry import MODELS
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmdptr.clip.image_encoder import plain_vision_transformer, token_features
+from mmdptr.clip.image_towers import build_image_tower
 from mmdptr.clip.loading import LoadedCLIP
 from mmdptr.models.clip_tower import CLIPTower
 
@@ -19,8 +18,8 @@ class CLIPVisionBackbone(CLIPTower):
     The recognizer's ``data_preprocessor`` must normalize as CLIP does:
     :file:`configs/_base_/clip_images.py`.
 
-    For learning rates that fall with the depth, name ``resblocks.0.`` and so on in MMEngine's
-    ``paramwise_cfg``.
+    For learning rates that fall with the depth, name ``resblocks.0.`` (of timm's transformers
+    ``blocks.0.``) and so on in MMEngine's ``paramwise_cfg``.
 
     Args:
         model (str): A model of open_clip. Defaults to ``'ViT-B-16-quickgelu'``.
@@ -61,22 +60,20 @@ class CLIPVisionBackbone(CLIPTower):
         super().__init__(model, pretrained, cache_dir, init_cfg, image_size=size)
         self.with_projection = with_projection
         self.class_token = class_token
-        tower = self.tower
-        height, width = tower.patch_size
+        self.reader = build_image_tower(self.tower, model)  # no module: its weights are the tower's
+        height, width = self.reader.patch_size
         if size[0] % height or size[1] % width:
             raise ValueError(
                 f"CLIPVisionBackbone: images of {size} do not divide into the patches of "
                 f"{model!r}, {height}x{width}. Set image_size to multiples."
             )
-        if not with_projection:
-            tower.proj = None
-        tower.set_grad_checkpointing(checkpointing)
-        embedding = (tower.class_embedding, tower.positional_embedding, tower.conv1, tower.ln_pre)
-        self.freeze(frozen_stages, embedding)
+        self.reader.keep_tokens_only(with_projection)
+        self.tower.set_grad_checkpointing(checkpointing)
+        self.freeze(frozen_stages, self.reader.embedding, self.reader.blocks)
 
-    def find_tower(self, clip: LoadedCLIP) -> VisionTransformer:
+    def find_tower(self, clip: LoadedCLIP) -> nn.Module:
         """Return the image tower of a CLIP."""
-        return plain_vision_transformer(clip)
+        return build_image_tower(clip.model.visual, self.model).module
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute features of images.
@@ -87,7 +84,8 @@ class CLIPVisionBackbone(CLIPTower):
         Returns:
             Tensor: Map of patches (N, C, H', W'), or with ``class_token`` tokens (N, T, C).
         """
-        tokens = token_features(self.tower, x, self.with_projection)
+        tokens = self.reader(x)
         if self.class_token:
             return tokens
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.tower.grid_size)
+        patches = tokens[:, self.reader.num_prefix_tokens :]
+        return patches.transpose(1, 2).unflatten(2, self.reader.grid_size)

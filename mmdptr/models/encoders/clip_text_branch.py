@@ -58,7 +58,8 @@ class CLIPTextBranch(CLIPTower):
                 f"CLIPTextBranch: context_length is {context_length}, but the context of {model!r} "
                 f"has {self.tower.context_length} tokens."
             )
-        self.freeze(frozen_stages, (self.tower.token_embedding, self.tower.positional_embedding))
+        embedding = (self.tower.token_embedding, self.tower.positional_embedding)
+        self.freeze(frozen_stages, embedding, self.tower.transformer.resblocks)
 
     def find_tower(self, clip: LoadedCLIP) -> Any:
         """Return the text tower of a CLIP."""

@@ -1,12 +1,10 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Render word images, as files for MMOCR or as WebDataset shards for open_clip_train.
+"""Render word images, for recognizers and for the small CLIP.
 
 Each word is drawn with many fonts over parts of photographs; 1 % of the words are held out, the
 same that stage 1 of DPTR holds out. A killed run goes on where it was; any number of workers
-writes the same bytes.
-
-``files`` writes train.jsonl and val.jsonl of one {"filename": ..., "text": ...} a line, which
-MMOCR's RecogTextDataset reads with LineJsonParser; ``webdataset`` writes images and CLIP's prompts.
+writes the same bytes. train.jsonl and val.jsonl have one {"filename": ..., "text": ...} a line,
+which MMOCR's RecogTextDataset reads with LineJsonParser.
 
 Example:
     python tools/render_words.py words.txt --fonts fonts --backgrounds photos --out images
@@ -27,7 +25,6 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from mmdptr.clip import Prompt
 from mmdptr.datasets import LabelFilter
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.embeddings.text_embedding_store import hash_labels
@@ -52,10 +49,10 @@ class Shard(NamedTuple):
     number: int
     size: int
 
-    def name(self, form: str) -> str:
-        """Return the file, or the folder, that is there when the shard is complete."""
-        suffix = ".tar" if form == "webdataset" else ""
-        return f"{self.split}-{self.number:05d}{suffix}"
+    @property
+    def name(self) -> str:
+        """Name of the folder, which is there when the shard is complete."""
+        return f"{self.split}-{self.number:05d}"
 
 
 def split_words(words: Sequence[str]) -> dict[str, list[str]]:
@@ -98,26 +95,15 @@ def write_shard(
     shard: Shard, settings: dict[str, Any], words: dict[str, list[str]], out: Path
 ) -> Shard:
     """Write a shard; it has its name only when it is complete."""
-    name = shard.name(settings["format"])
-    unfinished = out / f"{name}.{os.getpid()}.partial"
-    images = render(shard, settings, words[shard.split])
-    if settings["format"] == "webdataset":
-        import webdataset
-
-        prompt = Prompt(spelling="characters")
-        with webdataset.TarWriter(str(unfinished), mtime=0) as tar:
-            for index, (data, text) in enumerate(images):
-                key = f"{shard.split}-{shard.number:05d}-{index:06d}"
-                tar.write({"__key__": key, "jpg": data, "txt": prompt(text)})
-    else:
-        unfinished.mkdir()
-        lines = []
-        for index, (data, text) in enumerate(images):
-            (unfinished / f"{index:06d}.jpg").write_bytes(data)
-            entry = {"filename": f"{name}/{index:06d}.jpg", "text": text}
-            lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
-        (unfinished / "labels.jsonl").write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(out / name)
+    unfinished = out / f"{shard.name}.{os.getpid()}.partial"
+    unfinished.mkdir()
+    lines = []
+    for index, (data, text) in enumerate(render(shard, settings, words[shard.split])):
+        (unfinished / f"{index:06d}.jpg").write_bytes(data)
+        entry = {"filename": f"{shard.name}/{index:06d}.jpg", "text": text}
+        lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
+    (unfinished / "labels.jsonl").write_text("".join(lines), encoding="utf-8")
+    unfinished.replace(out / shard.name)
     return shard
 
 
@@ -140,13 +126,13 @@ def check_settings(out: Path, settings: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     for left in out.glob("*.partial"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+        shutil.rmtree(left)
 
 
 def write_annotations(out: Path, shards: Sequence[Shard]) -> None:
     """Write the annotation file of each split from those of its shards."""
     for split in ("train", "val"):
-        parts = [out / x.name("files") / "labels.jsonl" for x in shards if x.split == split]
+        parts = [out / x.name / "labels.jsonl" for x in shards if x.split == split]
         text = "".join(part.read_text(encoding="utf-8") for part in parts)
         (out / f"{split}.jsonl").write_text(text, encoding="utf-8")
 
@@ -159,7 +145,6 @@ def parse_args() -> argparse.Namespace:
     add("--fonts", nargs="+", required=True, help="folders of .ttf, .otf and .woff files")
     add("--backgrounds", required=True, help="folder of photographs without text")
     add("--out", type=Path, required=True, help="folder to write")
-    add("--format", choices=("files", "webdataset"), default="files", help="default: %(default)s")
     add("--images", type=int, default=50_000, help="for training; default: %(default)s")
     add("--val-images", type=int, default=2_000, help="of words held out; default: %(default)s")
     add("--shard-size", type=int, default=5_000, help="images a shard; default: %(default)s")
@@ -192,7 +177,7 @@ def main() -> None:
         for split, images in (("val", args.val_images), ("train", args.images))
         for number, first in enumerate(range(0, images, args.shard_size))
     ]
-    missing = [shard for shard in shards if not (args.out / shard.name(args.format)).exists()]
+    missing = [shard for shard in shards if not (args.out / shard.name).exists()]
     done = sum(x.size for x in shards) - sum(x.size for x in missing)
     with (
         ProcessPoolExecutor(args.workers) as pool,
@@ -201,8 +186,7 @@ def main() -> None:
         write = partial(write_shard, settings=settings, words=words, out=args.out)
         for shard in pool.map(write, missing):
             bar.update(shard.size)
-    if args.format == "files":
-        write_annotations(args.out, shards)
+    write_annotations(args.out, shards)
     first = shards[0]._replace(size=min(SAMPLES, shards[0].size))
     images = [Image.open(io.BytesIO(x)) for x, _ in render(first, settings, words[first.split])]
     contact_sheet(images, 6).save(args.out / "sample.png")

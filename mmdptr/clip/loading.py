@@ -15,6 +15,7 @@ import torch
 from open_clip.factory import parse_model_name
 from torch import nn
 
+from . import word_vit  # noqa: F401  registers it with timm
 from .packaged import is_packed, known_tokens, packaged_models, unpacked
 
 RANDOM = "random"

@@ -1,11 +1,11 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 import importlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-import webdataset
 
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip, packaged
 
@@ -19,9 +19,8 @@ def test_what_training_has_seen_can_be_encoded(
 ) -> None:
     original = load_clip("clip-word-tiny", "random")
     torch.save({"state_dict": original.model.state_dict()}, tmp_path / "epoch_latest.pt")
-    for number, word in enumerate(("Bed", "cab")):
-        with webdataset.TarWriter(str(tmp_path / f"train-{number:05d}.tar")) as tar:
-            tar.write({"__key__": "0", "jpg": b"", "txt": SPELLED(word)})
+    entries = [{"filename": f"{word}.jpg", "text": word} for word in ("Bed", "cab")]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, entries)))
     out = tmp_path / "weights" / "clip-word-tiny.safetensors"
     given = ["export.py", tmp_path / "epoch_latest.pt", tmp_path, "--out", out]
     monkeypatch.setattr(sys, "argv", [*map(str, given)])
@@ -35,6 +34,6 @@ def test_what_training_has_seen_can_be_encoded(
         encoder.encode(["fad"])
 
 
-def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"No train-\*\.tar in"):
-        tool.training_tokens(load_clip("clip-word-tiny", "random"), tmp_path)
+def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no .*train\.jsonl\. Give the folder of render"):
+        tool.training_tokens(load_clip("clip-word-tiny", "random"), tmp_path / "train.jsonl")

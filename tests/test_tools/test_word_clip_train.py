@@ -9,10 +9,34 @@ import open_clip
 import open_clip_train.main as program
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmocr.registry import MODELS
+from open_clip_train.data import get_data
 from open_clip_train.params import parse_args
 from PIL import Image
 
-TOOL = str(Path(__file__).parents[2] / "tools" / "word_clip" / "train.py")
+from mmdptr.clip import load_clip
+
+ROOT = Path(__file__).parents[2]
+TOOL = str(ROOT / "tools" / "word_clip" / "train.py")
+READER = str(ROOT / "configs" / "word_clip" / "nrtr_clip-word-tiny.py")
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Words of which the first letters are red and the last ones are blue."""
+    folder = tmp_path / "words"
+    folder.mkdir()
+    pixels = np.zeros((32, 128, 3), np.uint8)
+    pixels[:, :10], pixels[:, -10:] = RED, BLUE
+    for split, words in {"train": ["Bed", 'a"b\tc'], "val": ["cab"]}.items():
+        entries = [{"filename": f"{split}{i}.png", "text": x} for i, x in enumerate(words)]
+        for entry in entries:
+            Image.fromarray(pixels).save(folder / entry["filename"])
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    return folder
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> list[str]:
@@ -27,46 +51,57 @@ def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> list[str]:
     return given
 
 
-def test_open_clip_understands_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_open_clip_reads_whole_words_and_their_prompts(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "settings.json").write_text(
-        json.dumps({"val_images": 70, "shard_size": 60, "format": "webdataset"})
-    )
-    for number in range(3):
-        (tmp_path / f"train-{number:05d}.tar").touch()
-    args = parse_args(run(monkeypatch, str(tmp_path), "--logs", "runs", "--batch-size", "8"))
+    logs = str(tmp_path / "logs")
+    args = parse_args(run(monkeypatch, str(images), "--logs", logs, "--batch-size", "1"))
     assert args.model == "clip-word-tiny"
-    assert args.train_data == f"{tmp_path}/train-{{00000..00002}}.tar"
-    assert (args.val_data, args.val_num_samples) == (f"{tmp_path}/val-00000.tar", 60)
-    assert (args.logs, args.batch_size, args.resume) == ("runs", 8, "latest")
-
-
-def test_a_word_is_seen_from_its_first_letter_to_its_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {"val_images": 70, "shard_size": 60, "format": "webdataset"}
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
-    args = parse_args(run(monkeypatch, str(tmp_path)))
-    _, transform, _ = open_clip.create_model_and_transforms(args.model, aug_cfg=args.aug_cfg)
-    pixels = np.zeros((32, 128, 3), np.uint8)
-    pixels[:, :10] = [255, 0, 0]
-    pixels[:, -10:] = [0, 0, 255]
+    assert (args.logs, args.batch_size, args.resume) == (logs, 1, "latest")
+    args.distributed = False
+    _, *transforms = open_clip.create_model_and_transforms(args.model, aug_cfg=args.aug_cfg)
+    tokenizer = open_clip.get_tokenizer(args.model)
+    data = get_data(args, transforms, tokenizer=tokenizer)
     torch.manual_seed(0)
-    for _ in range(50):
-        image = transform(Image.fromarray(pixels))
-        assert image.shape == (3, 32, 128)
-        red, blue = (image[channel, 16] > 0 for channel in (0, 2))
-        assert red.sum() >= 6
-        assert blue.sum() >= 6
+    for split, prompts in {
+        "train": ["a photo of a 'B e d'", "a photo of a 'a \" b c'"],
+        "val": ["a photo of a 'c a b'"],
+    }.items():
+        expected = {tuple(x) for x in tokenizer(prompts).tolist()}
+        for _ in range(20):
+            found = [(image[0], text[0]) for image, text in data[split].dataloader]
+            assert {tuple(text.tolist()) for _, text in found} == expected
+            for image, _ in found:
+                assert image.shape == (3, 32, 128)
+                red, blue = (image[channel, 16] > 0 for channel in (0, 2))
+                # Had open_clip cut out the middle, as it does by itself, none were left.
+                assert red.sum() >= 6
+                assert blue.sum() >= 6
+
+
+def test_it_begins_with_the_image_tower_of_a_reader(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = Config.fromfile(READER)
+    init_default_scope("mmocr")
+    torch.manual_seed(5)
+    recognizer = MODELS.build(cfg.model)
+    torch.save({"state_dict": recognizer.state_dict()}, tmp_path / "reader.pth")
+    options = ("--logs", str(tmp_path / "logs"), "--reader", str(tmp_path / "reader.pth"))
+    args = parse_args(run(monkeypatch, str(images), *options))
+    started, fresh = (load_clip("clip-word-tiny", x) for x in (args.pretrained, "random"))
+    pixels = torch.rand(1, 3, 32, 128)
+    recognizer.eval()
+    expected = recognizer.backbone(pixels).flatten(2).mean(2)
+    torch.testing.assert_close(started.model.encode_image(pixels), expected, rtol=0, atol=1e-5)
+    assert torch.equal(started.model.text_projection, fresh.model.text_projection)
+    torch.save({"state_dict": {"backbone.weight": torch.ones(1)}}, tmp_path / "other.pth")
+    with pytest.raises(SystemExit, match=r"other\.pth has no image tower of clip-word-tiny"):
+        run(monkeypatch, str(images), *options[:3], str(tmp_path / "other.pth"))
 
 
 def test_a_folder_without_images_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "settings.json").write_text(json.dumps({"format": "files"}))
-    with pytest.raises(SystemExit, match=r"holds files\. Give --format webdataset"):
-        run(monkeypatch, str(tmp_path / "files"))
-    with pytest.raises(SystemExit, match=r"has no settings\.json. Make it with render_words\.py"):
-        run(monkeypatch, str(tmp_path))
+    with pytest.raises(SystemExit, match=r"no .*train\.jsonl\. Make it with render_words\.py"):
+        run(monkeypatch, str(tmp_path), "--logs", str(tmp_path / "logs"))

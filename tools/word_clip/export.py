@@ -10,33 +10,27 @@ Example:
 """
 
 import argparse
-import tarfile
+import json
 from pathlib import Path
 
-from tqdm import tqdm
-
-from mmdptr.clip import LoadedCLIP, load_clip
+from mmdptr.clip import LoadedCLIP, Prompt, load_clip
 from mmdptr.clip.packaged import pack
 from mmdptr.extraction.arguments import exit_with_message
 
 
-def training_tokens(clip: LoadedCLIP, images: Path) -> set[int]:
+def training_tokens(clip: LoadedCLIP, annotations: Path) -> set[int]:
     """Return the tokens of all training prompts.
 
     Raises:
-        FileNotFoundError: The folder has no shards.
+        FileNotFoundError: There are no annotations.
     """
-    shards = sorted(images.glob("train-*.tar"))
-    if not shards:
-        raise FileNotFoundError(f"No train-*.tar in {images}. Give the folder of render_words.py.")
-    tokenizer = clip.tokenizer
+    if not annotations.is_file():
+        raise FileNotFoundError(f"There is no {annotations}. Give the folder of render_words.py.")
+    prompt, tokenizer = Prompt(spelling="characters"), clip.tokenizer
+    lines = annotations.read_text(encoding="utf-8").splitlines()
     found = {tokenizer.sot_token_id, tokenizer.eot_token_id}
-    for shard in tqdm(shards, unit="shard"):
-        with tarfile.open(shard) as tar:
-            texts = (tar.extractfile(x) for x in tar if x.name.endswith(".txt"))
-            for text in texts:
-                assert text is not None
-                found.update(tokenizer.encode(text.read().decode()))
+    for text in {json.loads(line)["text"] for line in lines}:
+        found.update(tokenizer.encode(prompt(text)))
     return found
 
 
@@ -50,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     args = parser.parse_args()
     clip = load_clip(args.model, args.checkpoint)
-    tokens = training_tokens(clip, args.images)
+    tokens = training_tokens(clip, args.images / "train.jsonl")
     pack(clip.model.state_dict(), tokens, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {len(tokens)} tokens")
 

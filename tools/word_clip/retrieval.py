@@ -1,19 +1,17 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """How well a CLIP finds the word of a word image, and the image of a word.
 
-A set is a WebDataset shard of render_words.py or an annotation file of one {"filename": ...,
-"text": ...} a line. Each image is looked up among the prompts of all different words of its set,
-and each word among all images. Case and all but letters, their marks and digits aside.
+A set is an annotation file of one {"filename": ..., "text": ...} a line. Each image is looked up
+among the prompts of all different words of its set, and each word among all images. Case and all
+but letters, their marks and digits aside.
 
 Example:
     python tools/word_clip/retrieval.py --pretrained work_dirs/word_clip/.../epoch_latest.pt \
-        images/val-00000.tar data/real7k/test_iiit5k.jsonl
+        images/val.jsonl data/real7k/test_iiit5k.jsonl
 """
 
 import argparse
-import io
 import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -48,22 +46,11 @@ class Retrieval(NamedTuple):
 
 
 def read_set(path: Path) -> Iterator[tuple[Image.Image, str]]:
-    """Read images and words of a shard or an annotation file."""
-    if path.suffix == ".tar":
-        with tarfile.open(path) as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                assert file is not None
-                if member.name.endswith(".jpg"):
-                    image = Image.open(io.BytesIO(file.read())).convert("RGB")
-                else:
-                    spelled = file.read().decode().partition("'")[2][:-1]
-                    yield image, spelled.replace(" ", "")
-    else:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            with Image.open(path.parent / entry["filename"]) as file:
-                yield file.convert("RGB"), entry["text"]
+    """Read images and words of an annotation file."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        with Image.open(path.parent / entry["filename"]) as file:
+            yield file.convert("RGB"), entry["text"]
 
 
 def normalize(text: str) -> str:
@@ -118,7 +105,7 @@ def retrieve(clip: LoadedCLIP, path: Path) -> Retrieval:
 def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("sets", nargs="+", type=Path, help="shards and annotation files")
+    parser.add_argument("sets", nargs="+", type=Path, help="annotation files")
     add_clip_arguments(parser)
     parser.set_defaults(model="clip-word-tiny")
     args = parser.parse_args()

@@ -27,15 +27,15 @@ val_evaluator = dict(
     ])
 test_evaluator = val_evaluator
 
-max_iters = 2500
+max_iters = 1600
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(
     _delete_=True,
     type='BF16OptimWrapper',  # as train.py after it
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    clip_grad=dict(max_norm=5))
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=20))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, begin=100, end=max_iters, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(interval=250))
+default_hooks = dict(checkpoint=dict(interval=400))

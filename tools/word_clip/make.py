@@ -60,7 +60,7 @@ def main() -> None:
     add("--out", type=Path, default="data/word_clip", help="folder; default: %(default)s")
     add("--images", type=int, default=120_000, help="for training; default: %(default)s")
     add("--val-images", type=int, default=5_000, help="of other words; default: %(default)s")
-    add("--reader-steps", type=int, default=2500, help="of 128 images; default: %(default)s")
+    add("--reader-steps", type=int, default=1600, help="of 128 images; default: %(default)s")
     args, others = parser.parse_known_args()
     name = f"clip-word-{args.script}"
     images, weights = args.out / args.script, args.out / f"{name}.safetensors"

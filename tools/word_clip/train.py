@@ -13,6 +13,7 @@ Example:
 import argparse
 import csv
 import json
+import logging
 import shlex
 import sys
 from contextlib import nullcontext
@@ -30,8 +31,8 @@ PART = "backbone.tower."  # of a recognizer: CLIP's image tower
 SETTINGS = f"""
     --model {MODEL} --name {MODEL} --resume latest --seed 0 --workers 1
     --dataset-type csv --csv-img-key image --csv-caption-key prompt
-    --batch-size 256 --epochs 4 --lr 1e-3 --wd 0.1 --warmup 200 --grad-clip-norm 1
-    --precision amp_bf16 --log-every-n-steps 10 --save-most-recent --save-frequency 0
+    --batch-size 128 --epochs 3 --lr 7e-4 --wd 0.1 --warmup 100 --grad-clip-norm 1
+    --precision amp_bf16 --log-every-n-steps 20 --save-most-recent --save-frequency 0
 """
 # The images have their size already. Only timm's transform heeds the ratio: open_clip's own would
 # show the model the middle of a word for the whole.
@@ -95,6 +96,7 @@ def run() -> int:
     if args.reader:
         write_start(args.reader, args.logs / "start.pt")
         settings += ["--pretrained", str(args.logs / "start.pt")]
+    logging.getLogger().handlers.clear()  # open_clip adds its own, and each line came twice
     # open_clip 3.3 adds the size, a list in JSON, to a tuple when it makes the transform of timm.
     vision = factory._MODEL_CONFIGS[MODEL]["vision_cfg"]
     vision["image_size"] = tuple(vision["image_size"])

@@ -1,7 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# `make demo`: the mini recipe behind the small CLIP of this package on rendered words, minutes on two
-# CPU cores.
-_base_ = ['dptr_nrtr_clip-word-tiny_mini.py']
+# `make demo`: the mini recipe on rendered words, minutes on two CPU cores.
+_base_ = ['dptr_nrtr_mini.py']
 
 data_root = 'data/demo'
 
@@ -26,13 +25,13 @@ val_dataloader = test_dataloader
 val_evaluator = dict(dataset_prefixes=['demo'])
 test_evaluator = val_evaluator
 
-max_iters = 600
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 2)
+max_iters = 1100
+train_cfg = dict(max_iters=max_iters, val_interval=550)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, end=50, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=50, end=max_iters, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.04, end=100, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=100, end=max_iters, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(interval=max_iters // 2))
+default_hooks = dict(checkpoint=dict(interval=550))
 
 custom_hooks = [
     dict(

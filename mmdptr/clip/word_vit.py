@@ -4,7 +4,6 @@
 from functools import partial
 from typing import Any
 
-import torch
 from timm.layers import ConvNormAct, HybridEmbed, build_sincos2d_pos_embed
 from timm.models import VisionTransformer, build_model_with_cfg, register_model
 from torch import nn
@@ -26,7 +25,7 @@ def word_vit_tiny(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
         **kwargs: Arguments of timm's ``VisionTransformer``.
     """
     stages = [
-        ConvNormAct(i, o, 3, stride=stride, padding=1)
+        ConvNormAct(i, o, 3, stride=stride, padding=1)  # type: ignore[arg-type]  # takes pairs too
         for i, o, stride in zip((3, *CHANNELS), CHANNELS, STRIDES, strict=False)
     ]
     settings: dict[str, Any] = {
@@ -44,7 +43,6 @@ def word_vit_tiny(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
         VisionTransformer, "word_vit_tiny", pretrained, **{**settings, **kwargs}
     )
     # As large as features are, and smooth: which place comes next is not left to be found out.
-    with torch.no_grad():
-        positions = build_sincos2d_pos_embed(model.patch_embed.grid_size, model.embed_dim)
-        model.pos_embed.copy_(positions)
+    positions = build_sincos2d_pos_embed(model.patch_embed.grid_size, model.embed_dim)
+    model.pos_embed = nn.Parameter(positions[None])
     return model

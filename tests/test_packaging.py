@@ -37,6 +37,7 @@ def test_the_wheel_brings_all_configs_and_tools(installed: Path) -> None:
         theirs = installed / "mmdptr" / ".mim" / name
         assert ours == {p.relative_to(theirs) for p in theirs.rglob("*.py")}
     assert (installed / "mmdptr/.mim/model-index.yml").is_file()
+    assert (installed / "mmdptr/clip/weights/clip-word-tiny.safetensors").is_file()
     assert (installed / "mmdptr/clip/model_configs/mmdptr-tiny.json").is_file()
     assert not list(installed.glob("tests"))
 

@@ -16,12 +16,5 @@ test_dataloader = dict(
         ann_file='0_test.jsonl', test_mode=True, pipeline=_base_.real7k_test_pipeline, **crops))
 val_dataloader = test_dataloader
 
-# MMOCR's other modes and metrics leave out all characters that are not Latin or Chinese.
-val_evaluator = dict(
-    _delete_=True,
-    type='Evaluator',
-    metrics=[
-        dict(type='WordMetric', mode=['ignore_case']),
-        dict(type='OneMinusNEDMetric', valid_symbol=r'\s'),
-    ])
+val_evaluator = dict(_delete_=True, **_base_.mini_any_script_evaluator)
 test_evaluator = val_evaluator

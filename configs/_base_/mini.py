@@ -23,6 +23,13 @@ mini_evaluator = dict(
     type='MultiDatasetsEvaluator',
     metrics=[dict(type='WordMetric', mode=['ignore_case_symbol'])],
     dataset_prefixes=_base_.real7k_names)
+# MMOCR's other modes and metrics leave out all characters that are not Latin or Chinese.
+mini_any_script_evaluator = dict(
+    type='Evaluator',
+    metrics=[
+        dict(type='WordMetric', mode=['ignore_case']),
+        dict(type='OneMinusNEDMetric', valid_symbol=r'\s'),
+    ])
 
 mini_iters = 1500
 mini_train_cfg = dict(type='IterBasedTrainLoop', max_iters=mini_iters, val_interval=mini_iters)

@@ -17,14 +17,7 @@ words = dict(
 train_dataloader = dict(dataset=dict(ann_file='train.jsonl', **words))
 test_dataloader = dict(dataset=dict(ann_file='val.jsonl', test_mode=True, **words))
 val_dataloader = test_dataloader
-# MMOCR's other modes and metrics leave out all characters that are not Latin or Chinese.
-val_evaluator = dict(
-    _delete_=True,
-    type='Evaluator',
-    metrics=[
-        dict(type='WordMetric', mode=['ignore_case']),
-        dict(type='OneMinusNEDMetric', valid_symbol=r'\s'),
-    ])
+val_evaluator = dict(_delete_=True, **_base_.mini_any_script_evaluator)
 test_evaluator = val_evaluator
 
 max_iters = 1600

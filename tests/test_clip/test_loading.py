@@ -159,6 +159,7 @@ def test_every_tag_has_a_model_that_is_accepted():
             _check_names(model, tag)
         except ValueError as error:
             right = str(error).split("Use model='")[1].removesuffix("'.")
+            assert right != model
             _check_names(right, tag)  # what the message says works
 
 

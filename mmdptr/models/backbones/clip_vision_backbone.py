@@ -58,7 +58,6 @@ class CLIPVisionBackbone(CLIPTower):
     ) -> None:
         size = (image_size[0], image_size[1])  # a config may give a list
         super().__init__(model, pretrained, cache_dir, init_cfg, image_size=size)
-        self.with_projection = with_projection
         self.class_token = class_token
         self.reader = build_image_tower(self.tower, model)  # no module: its weights are the tower's
         height, width = self.reader.patch_size

@@ -18,8 +18,8 @@ class Prompt:
         spelling (str): ``'word'`` puts the label in as it is, as the paper does; CLIP's tokenizer
             then cuts it into byte-pair pieces. ``'characters'`` separates its characters (grapheme
             clusters) by spaces, which gives CLIP one token a character, in order, as visual
-            features have it; letters that its tokenizer does not know are several tokens.
-            Defaults to ``'word'``.
+            features have it; of those that its tokenizer
+            knows as bytes only, :func:`merge_characters` makes one. Defaults to ``'word'``.
 
     Raises:
         ValueError: The template does not hold exactly one ``{}``, or the spelling is unknown.
@@ -42,8 +42,13 @@ class Prompt:
 
     def __call__(self, label: str) -> str:
         """Return the sentence for ``label``."""
-        text = " ".join(graphemes(label)) if self.spelling == "characters" else label
+        characters = self.characters(label)
+        text = label if characters is None else " ".join(characters)
         return self.template.replace("{}", text, 1)
+
+    def characters(self, label: str) -> list[str] | None:
+        """Return what the sentence separates of ``label``, None if it holds it as it is."""
+        return graphemes(label) if self.spelling == "characters" else None
 
     @property
     def prefix(self) -> str:

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
+from mmdptr.clip import CLIPTextEncoder, Prompt, character_ends, load_clip, merge_characters
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings.precision import to_half
@@ -84,7 +84,7 @@ class LiveTextEmbeddings:
             )
         characters = read_alphabet(dict_file) if dict_file else None
         filtered = LabelFilter(characters, **label_filter or {})
-        self._labels, self._sentences = [], []
+        self._labels, self._sentences, self._ends = [], [], []
         for label in tqdm(filtered(iter_corpora(corpora)), desc="Tokenizing", unit="label"):
             ids = self.encoder.tokenize(label)
             if fault := self.encoder.fault(ids):
@@ -92,6 +92,7 @@ class LiveTextEmbeddings:
             else:
                 self._labels.append(label)
                 self._sentences.append(ids)
+                self._ends.append(character_ends(self.encoder, label, ids))
         if not self._labels:
             raise ValueError(f"No label of the corpora can be used.\n{filtered.report}")
         print_log(str(filtered.report), "current")
@@ -153,7 +154,10 @@ class LiveTextEmbeddings:
             list[tuple[Tensor, Tensor]]: For each label features of shape (L, D), float16, and ids
             of shape (L,), int32, on the CPU.
         """
-        features = self.encoder.encode_ids([self._sentences[i] for i in indices])
+        features = merge_characters(
+            self.encoder.encode_ids([self._sentences[i] for i in indices]),
+            [self._ends[i] for i in indices],
+        )
         pooled, tokens = to_half(features.pooled), to_half(features.tokens)
         lengths = features.lengths.tolist()
         ids = features.token_ids.to(torch.int32).split(lengths)

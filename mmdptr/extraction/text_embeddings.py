@@ -9,7 +9,7 @@ import torch
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info
 from tqdm import tqdm
 
-from mmdptr.clip import CLIPTextEncoder
+from mmdptr.clip import CLIPTextEncoder, merge_characters
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.filter_report import FilterReport
 from mmdptr.datasets.label_filter import LabelFilter
@@ -164,7 +164,7 @@ def _write_shards(
     with tqdm(total=share, desc=name, unit="label", disable=rank > 0) as progress:
         for shard in shards:
             if not shard.written:
-                features = encoder.encode_ids(shard.sentences)
+                features = merge_characters(encoder.encode_ids(shard.sentences), shard.ends)
                 writer.add_labels(
                     shard.name,
                     shard.labels,

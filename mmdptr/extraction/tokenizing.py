@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mmdptr.clip import CLIPTextEncoder
+from mmdptr.clip import CLIPTextEncoder, character_ends
 from mmdptr.embeddings import TextEmbeddingWriter
 
 from .label_file import LabelFile
@@ -20,6 +20,7 @@ class TokenizedShard(NamedTuple):
         size (int): Its labels, those that cannot be encoded included.
         labels (list[str]): Labels that can be encoded.
         sentences (list[list[int]]): Their token ids.
+        ends (list[list[int]]): Where their characters end, see :func:`character_ends`.
         refused (list[tuple[str, str]]): Labels that cannot be encoded, and why.
         written (bool): Whether it is safe on disk already, and therefore not tokenized.
     """
@@ -28,6 +29,7 @@ class TokenizedShard(NamedTuple):
     size: int
     labels: list[str]
     sentences: list[list[int]]
+    ends: list[list[int]]
     refused: list[tuple[str, str]]
     written: bool = False
 
@@ -65,12 +67,12 @@ class ShardTokenizer(IterableDataset):
         for number, labels in self.labels.shards(self.first + turn * self.step, turns * self.step):
             name = f"labels-{number:05d}"
             if self.writer.has(name):
-                yield TokenizedShard(name, len(labels), [], [], [], written=True)
+                yield TokenizedShard(name, len(labels), [], [], [], [], written=True)
             else:
                 yield self._tokenize(name, labels)
 
     def _tokenize(self, name: str, labels: list[str]) -> TokenizedShard:
-        fitting, sentences, refused = [], [], []
+        fitting, sentences, ends, refused = [], [], [], []
         for label in labels:
             ids = self.encoder.tokenize(label)
             if fault := self.encoder.fault(ids):
@@ -78,8 +80,9 @@ class ShardTokenizer(IterableDataset):
             else:
                 fitting.append(label)
                 sentences.append(ids)
+                ends.append(character_ends(self.encoder, label, ids))
         self.encoder.sentences.bound_memory()
-        return TokenizedShard(name, len(labels), fitting, sentences, refused)
+        return TokenizedShard(name, len(labels), fitting, sentences, ends, refused)
 
     def ahead(self, workers: int) -> DataLoader:
         """Return a loader that tokenizes in as many processes; 0 tokenizes when asked.

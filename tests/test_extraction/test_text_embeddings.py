@@ -12,7 +12,13 @@ import open_clip
 import pytest
 import torch
 
-from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
+from mmdptr.clip import (
+    CLIPTextEncoder,
+    Prompt,
+    character_ends,
+    load_clip,
+    merge_characters,
+)
 from mmdptr.clip.text_encoder import EXCEEDS_CONTEXT
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingStore
@@ -93,7 +99,8 @@ def test_store_holds_what_the_encoder_computes(
     assert store.keeps_padding is keep_padding
     torch.testing.assert_close(store.prefix, encoder.prefix_features().half())
     for index, word in enumerate(WORDS):
-        features = encoder.encode([word])
+        ends = character_ends(encoder, word, encoder.tokenize(word))
+        features = merge_characters(encoder.encode([word]), [ends])
         own = torch.cat([features.pooled, features.tokens])
         found = store.memory(index).float()
         torch.testing.assert_close(found, own, atol=2e-3, rtol=1e-3)

@@ -50,9 +50,15 @@ def write_store(
     clip: str = "a",
     keep_padding: bool = False,
     shard_size: int = 1000,
+    spelling: str = "word",
 ) -> Path:
     """A text-embedding store; the memory of a label of n characters has n + 2 slots."""
-    source = {"clip": clip_identity(clip), "keep_padding": keep_padding, "labels": list(labels)}
+    source = {
+        "clip": clip_identity(clip),
+        "prompt": {"template": "{}", "spelling": spelling},
+        "keep_padding": keep_padding,
+        "labels": list(labels),
+    }
     with TextEmbeddingWriter(folder, source) as writer:
         writer.add_prefix(torch.full((5, width), 7.0), torch.arange(5))
         for begin in range(0, len(labels), shard_size):

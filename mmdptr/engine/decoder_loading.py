@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .dictionary_remapping import remap_classes
 
 DECODER = "decoder"
+NECK = "neck"
 SLOT_PRIOR = "slot_prior"
 PARTS = (DECODER, SLOT_PRIOR)
 
@@ -58,8 +59,9 @@ def load_decoder(
             as ``neck``.
         checkpoint (str or Path): A checkpoint of stage 1, or the ``decoder.pth`` that
             :class:`DPTRExportHook` wrote.
-        parts (Collection[str]): ``'decoder'`` for its weights, ``'slot_prior'`` to let the FMU's
-            queries start at the mean pseudo memory of their slots. Defaults to both.
+        parts (Collection[str]): ``'decoder'`` for its weights, and those of encoder and FMU if
+            stage 1 trained them; ``'slot_prior'`` to let the queries of an FMU that it did not
+            train start at the mean pseudo memory of their slots. Defaults to both.
         remap_dictionary (bool): Whether to match classes by character where the dictionaries
             differ, instead of refusing the checkpoint. Characters that it lacks stay untrained.
             Defaults to False.
@@ -80,12 +82,13 @@ def load_decoder(
         raise ValueError(f"Unknown parts {unknown}. Expected some of {', '.join(PARTS)}.")
     state, meta = read_checkpoint(checkpoint)
     theirs, ours = meta.get("dictionary") or [], recognizer.decoder.dictionary.dict
+    trained = meta.get("parts", [DECODER])
     if not remap_dictionary:
         check_dictionary(theirs, recognizer.decoder.dictionary, checkpoint)
     loaded, prior = {}, None
     if DECODER in parts:
-        expected = pretrained_tensors(recognizer.state_dict(), recognizer)
-        loaded = pretrained_tensors(state, recognizer)
+        expected = pretrained_tensors(recognizer.state_dict(), recognizer, trained)
+        loaded = pretrained_tensors(state, recognizer, trained)
         if theirs != ours:
             loaded = remap_classes(loaded, expected, theirs, ours)
             new = sorted(set(ours).difference(theirs))
@@ -96,7 +99,11 @@ def load_decoder(
             copies = {_renamed(k, twin): v for k, v in loaded.items() if k.startswith("decoder.")}
             _check_tensors(copies, expected, checkpoint)
             loaded |= copies
-    if SLOT_PRIOR in parts and getattr(recognizer, "neck", None) is not None:
+    if (
+        SLOT_PRIOR in parts
+        and NECK not in trained
+        and getattr(recognizer, "neck", None) is not None
+    ):
         prior = _checked_prior(state.get(QUERIES), recognizer.neck.queries, checkpoint)
     # Only now is it known that everything fits.
     recognizer.load_state_dict(loaded, strict=False)
@@ -110,24 +117,26 @@ def _renamed(key: str, twin: str) -> str:
     return f"{twin}.{key.removeprefix('decoder.')}"
 
 
-def pretrained_tensors(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Pick what stage 1 teaches out of a state dict: the decoder, and an encoder that it reads.
+def pretrained_tensors(
+    state: Mapping[str, Tensor], model: nn.Module, parts: Collection[str]
+) -> dict[str, Tensor]:
+    """Pick what stage 1 teaches out of a state dict.
 
     Statistics of batch normalization stay behind: those of text features are not those of images.
 
     Args:
-        state (Mapping[str, Tensor]): State dict of a recognizer or of :class:`DPTRPretrainer`.
+        state (Mapping[str, Tensor]): State dict of a recognizer or of a model of stage 1.
         model (nn.Module): The recognizer or pre-trainer, which knows its layers.
+        parts (Collection[str]): What stage 1 trained, such as ``'decoder'``.
     """
-    layout = getattr(model, "layout", None)
-    parts = ("decoder.", "encoder.") if layout and layout.reads_encoder else ("decoder.",)
+    prefixes = tuple(f"{part}." for part in parts)
     statistics = {
         f"{name}.{buffer}"
         for name, module in model.named_modules()
         if isinstance(module, _BatchNorm)
         for buffer, _ in module.named_buffers(recurse=False)
     }
-    return {k: v for k, v in state.items() if k.startswith(parts) and k not in statistics}
+    return {k: v for k, v in state.items() if k.startswith(prefixes) and k not in statistics}
 
 
 def read_checkpoint(checkpoint: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def build_pretrain_config(
     cfg_options: dict[str, Any] | None = None,
     epochs: int | None = None,
     noise_scale: float | None = None,
+    feature_shape: Sequence[int] | None = None,
 ) -> Config:
     """Make the config of stage 1 for a recognizer.
 
@@ -54,21 +56,39 @@ def build_pretrain_config(
         epochs (int, optional): Epochs, the learning-rate schedule included. Defaults to those of
             the file.
         noise_scale (float, optional): ORP's scale. Defaults to that of the file.
+        feature_shape (Sequence[int], optional): Shape of what the recognizer's backbone makes of an
+            image, to train on typeset text, see :class:`TypesetPretrainer`. Defaults to None: the
+            decoder alone.
 
     Returns:
         Config: A config that MMEngine's runner trains.
+
+    Raises:
+        ValueError: Typeset text is for recognizers with an FMU and for stores of spelled labels.
     """
     cfg = Config.fromfile(config or config_folder() / DEFAULT_CONFIG)
     decoder = recognizer["decoder"]
+    memory = recognizer.get("memory")
+    layout = find_memory_layout(decoder, memory)
     cfg.model = {
         **cfg.get("model", {}),
         "type": "DPTRPretrainer",
         "decoder": decoder,
         "embed_dims": store.width,
-        "memory": recognizer.get("memory"),
+        "memory": memory,
     }
-    if find_memory_layout(decoder, recognizer.get("memory")).reads_encoder:
-        cfg.model.encoder = recognizer.get("encoder")
+    reads_encoder = layout.reads_encoder
+    if feature_shape is not None:
+        _check_typesetting(recognizer, store)
+        cfg.model.update(
+            type="TypesetPretrainer",
+            neck=recognizer["neck"],
+            feature_shape=list(feature_shape),
+            with_position=recognizer.get("with_position", True),
+        )
+        reads_encoder |= layout.site == "out_enc" and bool(recognizer.get("backbone"))
+    if reads_encoder and recognizer.get("encoder"):
+        cfg.model.encoder = recognizer["encoder"]
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         dataset = loader.dataset
         dataset.embeddings = store.config
@@ -82,6 +102,22 @@ def build_pretrain_config(
         _set_epochs(cfg, epochs)
     cfg.merge_from_dict(cfg_options or {})
     return cfg
+
+
+def _check_typesetting(recognizer: dict[str, Any], store: TextEmbeddings) -> None:
+    spelling = store.manifest["source"].get("prompt", {}).get("spelling")
+    if spelling != "characters" or store.keeps_padding:
+        padding = ", with padding" if store.keeps_padding else ""
+        raise ValueError(
+            f"Typeset text needs an embedding a character, and {store.folder} was written with "
+            f"spelling {spelling!r}{padding}. Extract it with --spelling characters and without "
+            "--keep-padding, or set the hook's typeset=False."
+        )
+    if not recognizer.get("neck"):
+        raise ValueError(
+            "Typeset text is read through the FMU, and this recognizer has none. Set "
+            "model.neck=dict(type='FMU'), or the hook's typeset=False."
+        )
 
 
 def _with_bank(

@@ -2,7 +2,7 @@
 """Models: memory layouts, the FMU, recognizers and the pre-trainer."""
 
 from .backbones import CLIPVisionBackbone, ConvStem, ViT
-from .data_preprocessors import TextEmbeddingPreprocessor, mix_slots
+from .data_preprocessors import TextEmbeddingPreprocessor, TypesetPreprocessor, mix_slots
 from .decoders import (
     CachedMasterDecoder,
     CachedNRTRDecoder,
@@ -15,7 +15,7 @@ from .encoders import CLIPTextBranch
 from .losses import DPTRLoss, PARSeqLoss
 from .memory import MemoryLayout, find_memory_layout, register_memory_layout
 from .necks import FMU
-from .pretrainers import DPTRPretrainer
+from .pretrainers import DPTRPretrainer, TypesetPretrainer
 from .recognizers import CLIP4STR, DPTRRecognizer, PARSeq
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "PARSeqLoss",
     "StatefulSARDecoder",
     "TextEmbeddingPreprocessor",
+    "TypesetPreprocessor",
+    "TypesetPretrainer",
     "ViT",
     "find_memory_layout",
     "mix_slots",

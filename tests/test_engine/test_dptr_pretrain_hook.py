@@ -81,6 +81,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def spelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stores") / "words"
+    return write_store(folder, words(80), width=WIDTH // 2, spelling="characters")
+
+
+@pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bank(tmp_path_factory.mktemp("banks") / "bank", width=WIDTH // 2)
 
@@ -212,6 +218,54 @@ def test_stage_1_runs_once_and_stage_2_starts_from_it(
         content = torch.load(path, weights_only=False)
         parts |= {name.split(".")[0] for name in content["state_dict"]}
     assert parts == {"backbone", "encoder", "decoder", "neck", "projection"}
+
+
+def test_stage_1_on_typeset_text_gives_all_but_the_backbone(
+    spelled: Path, bank: Path, images: Path, tmp_path: Path
+) -> None:
+    hook = {"embeddings": str(spelled), "orp_bank": str(bank), "typeset": True}
+    still = {"optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.0}}}
+    state = train(config(tmp_path / "run", images, dict(hook), **still))[1]
+    (decoder,) = decoders(tmp_path / "run")
+    content = torch.load(decoder, weights_only=True)
+    assert content["meta"]["dptr"]["parts"] == ["encoder", "neck", "decoder"]
+    stage1 = content["state_dict"]
+    assert {name.split(".")[0] for name in stage1} == {"encoder", "neck", "decoder"}
+    assert {*stage1} == {name for name in state if not name.startswith("backbone.")}
+    for name, tensor in stage1.items():
+        torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
+    # Images of 32x64 pixels are a row of 16 columns behind this backbone.
+    log = "".join(path.read_text() for path in (tmp_path / "run").glob("dptr_pretrain/*/*/*.log"))
+    assert "spelling/word_acc" in log
+    assert train(config(tmp_path / "run", images, dict(hook)))[0]
+    assert Probe.epochs == [0]
+    # The decoder alone is another one.
+    train(config(tmp_path / "run", images, {**hook, "typeset": False}))
+    assert len(decoders(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"neck": None}, r"this recognizer has none. Set model\.neck"),
+        ({"type": "NRTR"}, "for a DPTRRecognizer, found NRTR"),
+    ],
+)
+def test_typeset_text_is_refused_where_nothing_reads_it(
+    spelled: Path, images: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    model = {**nrtr(neck={"type": "FMU"}), **changes}
+    if "type" in changes:
+        model.pop("neck")
+    cfg = config(tmp_path, images, {"embeddings": str(spelled), "typeset": True}, model=model)
+    with pytest.raises(ValueError, match=message):
+        Runner.from_cfg(cfg).train()
+
+
+def test_typeset_text_needs_characters(store: Path, images: Path, tmp_path: Path) -> None:
+    cfg = config(tmp_path, images, {"embeddings": str(store), "typeset": True})
+    with pytest.raises(ValueError, match="--spelling characters and without"):
+        Runner.from_cfg(cfg).train()
 
 
 def test_resumed_stage_2_does_not_repeat_stage_1(store: Path, images: Path, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_decoder_is_written_with_its_description(stage1: Any, tmp_path: Path) ->
         "decoder": "NRTRDecoder",
         "dictionary": stage1.decoder.dictionary.dict,
         "embed_dims": 32,
+        "parts": ["decoder"],
     }
     state = stage1.state_dict()
     wanted = {key for key in state if key.startswith("decoder.")} | {"neck.queries"}

@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Writes what stage 1 is for: the decoder."""
+"""Writes what stage 1 is for: the decoder, and what it trained before it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmocr.registry import HOOKS
 
 from mmdptr.engine.decoder_loading import QUERIES, pretrained_tensors
-from mmdptr.models import DPTRPretrainer
+from mmdptr.models import DPTRPretrainer, TypesetPretrainer
 
 EXPORT = "decoder.pth"
 
@@ -37,7 +37,8 @@ class DPTRExportHook(Hook):
         """Write the decoder."""
         model = _pretrainer(runner)
         everything = model.state_dict()
-        state = {**pretrained_tensors(everything, model), QUERIES: everything[QUERIES]}
+        state = pretrained_tensors(everything, model, model.parts)
+        state[QUERIES] = everything[QUERIES]
         state = {name: tensor.detach().cpu() for name, tensor in state.items()}
         path = Path(runner.work_dir) / EXPORT
         partial = path.with_suffix(".partial")
@@ -46,19 +47,21 @@ class DPTRExportHook(Hook):
         print_log(f"The pre-trained decoder is in {path}.", "current")
 
 
-def _pretrainer(runner: Runner) -> DPTRPretrainer:
+def _pretrainer(runner: Runner) -> DPTRPretrainer | TypesetPretrainer:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if not isinstance(model, DPTRPretrainer):
+    if not isinstance(model, DPTRPretrainer | TypesetPretrainer):
         raise TypeError(
-            f"DPTRExportHook belongs to stage 1, whose model is a DPTRPretrainer; found "
+            f"DPTRExportHook belongs to stage 1, whose model is a DPTRPretrainer or "
+            f"TypesetPretrainer; found "
             f"{type(model).__name__}. Remove it from custom_hooks."
         )
     return model
 
 
-def _describe(model: DPTRPretrainer) -> dict[str, Any]:
+def _describe(model: DPTRPretrainer | TypesetPretrainer) -> dict[str, Any]:
     return {
         "decoder": type(model.decoder).__name__,
         "dictionary": list(model.decoder.dictionary.dict),
         "embed_dims": model.embed_dims,
+        "parts": list(model.parts),
     }

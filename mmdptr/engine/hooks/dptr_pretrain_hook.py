@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -21,6 +23,7 @@ from mmdptr.embeddings import ORPBank
 from mmdptr.engine.decoder_loading import PARTS, load_decoder
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
+from mmdptr.models import DPTRRecognizer
 
 from .dptr_export_hook import EXPORT
 
@@ -47,6 +50,10 @@ class DPTRPretrainHook(Hook):
             FMU's queries). Defaults to both.
         remap_dictionary (bool): Whether to match classes by character where ``checkpoint`` was
             trained with another dictionary. Defaults to False: it is refused.
+        typeset (bool): Whether to train all that stands behind the backbone, encoder and FMU
+            included, on text that is set like an image of it, see :class:`TypesetPretrainer`. It
+            then learns at the full rate in stage 2. The text embeddings are to have a token a
+            character. Defaults to False: the decoder alone, as in the paper.
         twins (Sequence[str]): Other decoders of the recognizer with the same config, such as
             ``'cross_decoder'`` of :class:`CLIP4STR`, that start from the same weights. Defaults
             to ().
@@ -70,6 +77,7 @@ class DPTRPretrainHook(Hook):
         checkpoint: str | None = None,
         load: Sequence[str] = PARTS,
         remap_dictionary: bool = False,
+        typeset: bool = False,
         twins: Sequence[str] = (),
         epochs: int | None = None,
         noise_scale: float | None = None,
@@ -88,6 +96,7 @@ class DPTRPretrainHook(Hook):
         self.checkpoint = checkpoint
         self.load = tuple(load)
         self.remap_dictionary = remap_dictionary
+        self.typeset = typeset
         self.twins = tuple(twins)
         self.epochs = epochs
         self.noise_scale = noise_scale
@@ -117,6 +126,7 @@ class DPTRPretrainHook(Hook):
             self.cfg_options,
             self.epochs,
             self.noise_scale,
+            _feature_shape(runner) if self.typeset else None,
         )
         cfg.randomness = runner.cfg.get("randomness", {})
         key = fingerprint(cfg, store, bank)[:12]
@@ -153,6 +163,30 @@ class DPTRPretrainHook(Hook):
             for name, history in scalars.items()
             if name.startswith("val/") and "spelling" in name
         )
+
+
+@torch.no_grad()
+def _feature_shape(runner: Runner) -> tuple[int, ...]:
+    """Return the shape of what typeset text stands for, by an image that the training begins with.
+
+    Raises:
+        ValueError: The recognizer is no :class:`DPTRRecognizer`.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not isinstance(model, DPTRRecognizer):
+        raise ValueError(
+            f"Typeset text is for a DPTRRecognizer, found {type(model).__name__}. Set the hook's "
+            "typeset=False."
+        )
+    training = model.training
+    with isolated_runner():  # loading an image draws random numbers
+        batch = pseudo_collate([runner.train_dataloader.dataset[0]])
+        batch = model.eval().data_preprocessor(batch)
+        features = model.extract_feat(batch["inputs"])
+        if not model.with_backbone and model.with_encoder:
+            features = model.encoder(features, batch["data_samples"])
+    model.train(training)
+    return tuple(features.shape[1:])
 
 
 @contextmanager

@@ -3,5 +3,6 @@
 
 from .dptr_pretrainer import DPTRPretrainer
 from .slot_prior import SlotPrior
+from .typeset_pretrainer import TypesetPretrainer
 
-__all__ = ["DPTRPretrainer", "SlotPrior"]
+__all__ = ["DPTRPretrainer", "SlotPrior", "TypesetPretrainer"]

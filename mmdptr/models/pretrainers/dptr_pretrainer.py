@@ -1,7 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Stage 1 of DPTR: a recognizer's own decoder, trained on text embeddings."""
 
-import copy
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.position import sinusoids
 
+from .decoder_of_stage_1 import decoder_of_stage_1
 from .slot_prior import SlotPrior
 
 
@@ -62,17 +62,18 @@ class DPTRPretrainer(BaseRecognizer):
         }
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.layout = layout
-        decoder = copy.deepcopy(decoder)  # MMOCR writes into what it is given
         width = self.layout.width_of(decoder)
-        if decoder.get("module_loss", {}).get("type") == "CEModuleLoss":
-            loss = {"type": "DPTRLoss", "trim_targets": self.layout.any_length}
-            decoder["module_loss"].update(loss)
         self.embed_dims = embed_dims
         self.with_position = with_position
         self.projection = nn.Identity() if embed_dims == width else nn.Linear(embed_dims, width)
-        self.decoder = MODELS.build(decoder)
+        self.decoder = MODELS.build(decoder_of_stage_1(decoder, layout))
         self.encoder = MODELS.build(encoder) if encoder and layout.reads_encoder else None
         self.neck = SlotPrior(layout.slots_of(decoder), width)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """tuple[str]: What a recognizer takes over, besides the slot prior."""
+        return ("decoder",) if self.encoder is None else ("encoder", "decoder")
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Project text embeddings (N, L, D) to the decoder's width and number the slots.

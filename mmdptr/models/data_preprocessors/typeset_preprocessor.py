@@ -1,0 +1,102 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""From text embeddings to maps that look like those of images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseDataPreprocessor
+from mmocr.registry import MODELS
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mmdptr.writing import graphemes
+
+from .slot_mixing import mix_slots
+from .typesetting import blur, log_uniform, typeset
+
+
+@MODELS.register_module()
+class TypesetPreprocessor(BaseDataPreprocessor):
+    """Sets the characters' text embeddings in the places where their image would show them.
+
+    The paper's memory has a slot a character, which an image becomes only behind a trained encoder
+    and FMU. Here each label is a map as a backbone makes of images: characters several columns
+    wide, of random widths, with gaps and margins, smeared and noisy. Encoder, FMU and decoder
+    learn on such maps what is left to do once a backbone sees.
+
+    Legibility is random: from clear to that of an untrained backbone, where only the language is
+    left to go by. What has learnt on clear maps alone makes nothing of a backbone that has just
+    begun to see, and tells it nothing.
+
+    Args:
+        shape (tuple[int, int]): Rows H and columns W of the map.
+        noise (float): Strongest Gaussian noise, in root mean squares of the features. Defaults to
+            30: of 256 channels, two characters are then further apart in noise than in fact.
+        blur (float): Widest smear, as part of W. Defaults to 0.25.
+        non_blocking (bool): Whether to copy to the device without waiting. Defaults to False.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        noise: float = 30.0,
+        blur: float = 0.25,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        self.shape = (shape[0], shape[1])
+        self.noise = noise
+        self.blur = blur
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Collate a batch.
+
+        Args:
+            data (dict): ``inputs``, a list of N memories (L_i, D) or one tensor of them all from
+                :func:`concat_collate`: the pooled feature, one slot a character, and what follows.
+                ``data_samples`` with their labels and ``token_ids``.
+            training (bool): Whether the batch is for training. Otherwise maps are regular, clear
+                and the same each time.
+
+        Returns:
+            dict: ``inputs`` of shape (N, H * W, D), row by row, and ``data_samples``.
+
+        Raises:
+            ValueError: A memory has fewer slots than its label has characters.
+        """
+        samples = self.cast_data(data["data_samples"])
+        memories = self.cast_data(data["inputs"])
+        if isinstance(memories, Tensor):
+            memories = memories.split([sample.memory_length for sample in samples])
+        numbers = [len(graphemes(sample.gt_text.item)) for sample in samples]
+        for number, memory, sample in zip(numbers, memories, samples, strict=True):
+            if len(memory) <= number:
+                raise ValueError(
+                    f"The memory of {sample.gt_text.item!r} has {len(memory)} slots, fewer than "
+                    "its characters. Extract the text embeddings with --spelling characters."
+                )
+        characters = torch.cat([m[1 : n + 1] for m, n in zip(memories, numbers, strict=True)])
+        if training:
+            ids = [x.token_ids[1 : n + 1] for x, n in zip(samples, numbers, strict=True)]
+            token_ids = torch.from_numpy(np.concatenate(ids)).long()
+            # Where a character stands is for its place to say, not for its features.
+            characters = mix_slots(characters, token_ids, torch.zeros_like(token_ids))
+        lengths = torch.tensor(numbers, device=characters.device)
+        cover = typeset(lengths, self.shape, irregular=training)
+        maps = cover @ pad_sequence(list(characters.split(numbers)), batch_first=True)
+        if training:
+            maps = self._degrade(maps, characters.square().mean().sqrt())
+        for sample in samples:
+            sample.set_metainfo({"valid_ratio": 1.0})
+        return {"inputs": maps, "data_samples": samples}
+
+    def _degrade(self, maps: Tensor, scale: Tensor) -> Tensor:
+        if self.blur:
+            spread = log_uniform(len(maps), self.blur * self.shape[1], maps.device)
+            maps = blur(maps, self.shape, spread)
+        if self.noise:
+            strength = scale * log_uniform(len(maps), self.noise, maps.device)
+            maps = maps + strength[:, None, None] * torch.randn_like(maps)
+        return maps

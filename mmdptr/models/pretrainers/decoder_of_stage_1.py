@@ -1,0 +1,23 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""What both kinds of stage 1 make of a recognizer's decoder config."""
+
+import copy
+from typing import Any
+
+from mmdptr.models.memory import MemoryLayout
+
+
+def decoder_of_stage_1(decoder: dict[str, Any], layout: MemoryLayout) -> dict[str, Any]:
+    """Return a copy with :class:`DPTRLoss` for a ``CEModuleLoss``; other losses stay.
+
+    A copy, for MMOCR writes into what it is given.
+
+    Args:
+        decoder (dict): The recognizer's decoder config.
+        layout (MemoryLayout): Its layout, which says whether targets may be of any length.
+    """
+    decoder = copy.deepcopy(decoder)
+    if decoder.get("module_loss", {}).get("type") == "CEModuleLoss":
+        loss = {"type": "DPTRLoss", "trim_targets": layout.any_length}
+        decoder["module_loss"].update(loss)
+    return decoder

@@ -1,0 +1,90 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+"""Stage 1 on typeset text: all of a recognizer but its backbone."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from mmocr.registry import MODELS
+from mmocr.structures import TextRecogDataSample
+from torch import Tensor, nn
+
+from mmdptr.models.memory import find_memory_layout
+from mmdptr.models.recognizers.dptr_recognizer import DPTRRecognizer
+
+from .decoder_of_stage_1 import decoder_of_stage_1
+
+
+@MODELS.register_module()
+class TypesetPretrainer(DPTRRecognizer):
+    """Trains what stands behind the backbone to read text that is set like an image of it.
+
+    The recognizer with a linear layer over text embeddings in its backbone's place: encoder, FMU
+    and decoder are built from its own config and keep their names, so that any checkpoint loads
+    into it. An encoder is trained too if it stands between backbone and FMU, or runs over what the
+    FMU makes. Ours; the paper (arXiv 2408.05706) pre-trains the decoder alone, which
+    :class:`DPTRPretrainer` does.
+
+    Args:
+        decoder (dict): The recognizer's decoder config. A ``CEModuleLoss`` in it becomes
+            :class:`DPTRLoss`; decoders with losses of their own keep them.
+        neck (dict): Its FMU config.
+        feature_shape (Sequence[int]): What the text stands for: (C, H, W) for maps of C channels,
+            (L, C) for sequences of L tokens, as the backbone gives them, or the encoder of a
+            recognizer without backbone.
+        embed_dims (int): Width D of the text embeddings. Defaults to 512, that of ViT-B/16.
+        data_preprocessor (dict, optional): Defaults to a :class:`TypesetPreprocessor` of that grid.
+        **kwargs: Arguments of :class:`DPTRRecognizer`: ``encoder``, where it reads what the text
+            stands for or what the FMU makes, ``memory``, ``with_position``.
+    """
+
+    def __init__(
+        self,
+        decoder: dict[str, Any],
+        neck: dict[str, Any],
+        feature_shape: Sequence[int],
+        embed_dims: int = 512,
+        data_preprocessor: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        is_map = len(feature_shape) == 3
+        channels, *grid = feature_shape if is_map else (feature_shape[1], 1, feature_shape[0])
+        layout = find_memory_layout(decoder, kwargs.get("memory"))
+        super().__init__(
+            decoder=decoder_of_stage_1(decoder, layout),
+            neck=copy.deepcopy(neck),  # MMEngine's build takes the type out of what it is given
+            data_preprocessor=data_preprocessor or {"type": "TypesetPreprocessor", "shape": grid},
+            **copy.deepcopy(kwargs),
+        )
+        self.embed_dims = embed_dims
+        self.is_map = is_map
+        self.grid = tuple(grid)
+        self.projection = nn.Linear(embed_dims, channels)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """tuple[str]: What a recognizer takes over."""
+        return ("encoder", "neck", "decoder") if self.with_encoder else ("neck", "decoder")
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Project typeset text (N, H * W, D) to what the backbone gives, (N, C, H, W) or (N, L, C).
+
+        Raises:
+            ValueError: The embeddings have another width than ``embed_dims``.
+        """
+        if inputs.shape[-1] != self.embed_dims:
+            raise ValueError(
+                f"The text embeddings have width {inputs.shape[-1]}, the model expects "
+                f"embed_dims={self.embed_dims}. Set model.embed_dims={inputs.shape[-1]}, or give "
+                "the store that belongs to this config."
+            )
+        features = self.projection(inputs)
+        return features.transpose(1, 2).unflatten(2, self.grid) if self.is_map else features
+
+    def _encode(
+        self, feat: Tensor, data_samples: list[TextRecogDataSample] | None
+    ) -> Tensor | None:
+        """Without an encoder the text stands for what the encoder gives."""
+        if not self.with_encoder and self.layout.site == "out_enc":
+            return feat
+        return super()._encode(feat, data_samples)

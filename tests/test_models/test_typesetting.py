@@ -1,0 +1,71 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from mmdptr.models.data_preprocessors.typesetting import blur, log_uniform, typeset
+
+
+def test_regular_characters_stand_where_arithmetic_says() -> None:
+    # Two characters and half the widest gap are 2.15 wide, half the widest margins 4 % of that.
+    pitch = 8 / (2.15 * 1.08)
+    left = 2.15 * 0.04 * pitch
+    (cover,) = typeset(torch.tensor([2]), (1, 8), irregular=False)
+    first, second = cover.T
+    expected = torch.zeros(8)
+    expected[0], expected[1:3], expected[3] = 1 - left, 1.0, left + pitch - 3
+    torch.testing.assert_close(first, expected)
+    torch.testing.assert_close(second, expected.flip(0))
+
+
+@pytest.mark.parametrize("shape", [(1, 32), (4, 16), (8, 32)])
+@pytest.mark.parametrize("irregular", [False, True])
+def test_cells_are_covered_once_and_in_order(shape: tuple[int, int], irregular: bool) -> None:
+    torch.manual_seed(0)
+    lengths = torch.tensor([1, 3, 10, 7, 2] * 20)
+    cover = typeset(lengths, shape, irregular)
+    assert cover.shape == (100, shape[0] * shape[1], 10)
+    assert cover.min() >= 0
+    assert cover.sum(dim=2).max() <= 1 + 1e-5
+    columns = torch.arange(shape[1]).repeat(shape[0])
+    for word, length in zip(cover, lengths.tolist(), strict=True):
+        assert not word[:, length:].any()
+        area = word[:, :length].sum(dim=0)
+        assert area.min() > 0
+        centres = (columns[:, None] * word[:, :length]).sum(dim=0) / area
+        assert (centres.diff() > 0).all()
+    # The last character of every word ends near the right edge.
+    ink = cover.sum(dim=2).unflatten(1, shape).amax(dim=1)
+    assert (ink[:, -max(2, shape[1] // 8) :].amax(dim=1) > 0).all()
+
+
+def test_irregular_words_differ_and_regular_ones_do_not() -> None:
+    lengths = torch.tensor([4, 4])
+    one, other = typeset(lengths, (2, 16))
+    assert not torch.allclose(one, other)
+    one, other = typeset(lengths, (2, 16), irregular=False)
+    torch.testing.assert_close(one, other)
+
+
+def test_blur_smears_columns_and_keeps_rows_apart() -> None:
+    maps = torch.zeros(2, 2 * 32, 1)
+    maps[:, 16] = 1.0  # row 0, column 16
+    narrow, wide = blur(maps, (2, 32), torch.tensor([0.1, 3.0])).unflatten(1, (2, 32))
+    torch.testing.assert_close(narrow[0], maps[0, :32])
+    assert not narrow[1].any()
+    assert not wide[1].any()
+    columns = torch.arange(32.0)
+    weights = wide[0, :, 0]
+    centre = (columns * weights).sum() / weights.sum()
+    spread = ((columns - centre).square() * weights).sum() / weights.sum()
+    assert centre.item() == pytest.approx(16, abs=0.1)
+    assert spread.sqrt().item() == pytest.approx(3, rel=0.05)
+    even = torch.full((1, 64, 3), 0.7)
+    torch.testing.assert_close(blur(even, (2, 32), torch.tensor([5.0])), even)
+
+
+def test_all_scales_are_alike() -> None:
+    torch.manual_seed(0)
+    drawn = log_uniform(20_000, 30.0, torch.device("cpu"))
+    assert drawn.min() >= 0.3
+    assert drawn.max() <= 30
+    assert (drawn < 3).float().mean().item() == pytest.approx(0.5, abs=0.02)

@@ -85,5 +85,5 @@ def test_clusters_are_characters() -> None:
 def test_memories_of_pieces_are_refused() -> None:
     data = batch(["ab"])
     data["inputs"] = [data["inputs"][0][:2]]
-    with pytest.raises(ValueError, match="'ab' has 2 slots, .*--spelling characters"):
+    with pytest.raises(ValueError, match=r"'ab' has 2 slots, .*--spelling characters"):
         TypesetPreprocessor((1, 16))(data)

@@ -1,5 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# Stage 2 alone, from the decoder that configs/pretrain/dptr_pretrain_nrtr.py wrote.
+# Stage 2 alone, from the decoder of configs/pretrain/dptr_pretrain_nrtr.py, as in the paper:
+# encoder and FMU begin untrained.
 _base_ = ['dptr_nrtr.py']
 
 pretrained_decoder = 'work_dirs/dptr_pretrain_nrtr/decoder.pth'
@@ -8,3 +9,5 @@ custom_hooks = [
     dict(type='DPTRPretrainHook', checkpoint=pretrained_decoder),
     dict(type='NonFiniteLossHook'),
 ]
+# They would soon destroy what the decoder knows: it learns slower than the rest.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

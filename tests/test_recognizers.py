@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore
 from mmdptr.engine.pretrain_config import build_pretrain_config
-from mmdptr.models import DPTRPretrainer, DPTRRecognizer
+from mmdptr.models import DPTRPretrainer, DPTRRecognizer, TypesetPretrainer
 from tests.builders import sample
 from tests.silent_parameters import SILENT
 
@@ -68,6 +68,13 @@ SILENT_BEFORE_THE_FMU = {
     "svtr-large_nrtr-decoder": STN,
 }
 """Parameters that get none from images either; the minis of SVTR have no STN."""
+
+READ_MAPS = {
+    *("abinet", "abinet-vision", "aster", "nrtr", "robustscanner", "satrn", "satrn-small"),
+    *("nrtr_resnet31-1by16-1by8", "nrtr_resnet31-1by8-1by4"),
+    *("parseq", "parseq_faithful"),  # the minis have an encoder behind their stem
+}
+"""Rows whose encoder typeset text trains: others have none, or one that reads images."""
 
 READS_PADDING = {
     "SATRNEncoder",  # scales its positions by the mean of the whole map; convolves it
@@ -236,6 +243,30 @@ def test_text_teaches_every_parameter(row: str, text_store: Path, orp_bank: Path
     assert silent == SILENT.get(row, set())
     projects = any(name.startswith("projection.") for name, _ in model.named_parameters())
     assert projects == (model.layout.width_of(cfg.model.decoder) != store.width)
+
+
+@pytest.mark.usefixtures("_double_precision")
+@pytest.mark.parametrize("row", ROWS)
+def test_typeset_text_teaches_all_but_the_backbone(
+    row: str, text_store: Path, orp_bank: Path
+) -> None:
+    store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
+    recognizer = make(config(row))
+    shape = recognizer.feature_shape(images(), samples(1.0, 1.0))
+    cfg = build_pretrain_config(config(row), store, bank, feature_shape=shape)
+    model = make(cfg.model)
+    assert isinstance(model, TypesetPretrainer)
+    ours = {k for k in model.state_dict() if not k.startswith("projection.")}
+    theirs = {k for k in recognizer.state_dict() if k.startswith(model.parts)}
+    assert ours == theirs
+    assert ("encoder" in model.parts) == (row in READ_MAPS)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = FUNCTIONS.get(cfg.train_dataloader.collate_fn.type)([dataset[i] for i in range(40, 44)])
+    data = model.data_preprocessor(batch, training=True)
+    silent = silent_parameters(model, data["inputs"], data["data_samples"])
+    assert silent == SILENT.get(row, set()) | {
+        name for name in SILENT_BEFORE_THE_FMU.get(row, set()) if name.startswith("encoder.")
+    }
 
 
 @pytest.mark.usefixtures("_double_precision")

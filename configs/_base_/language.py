@@ -35,4 +35,4 @@ val_evaluator = dict(
     ])
 test_evaluator = val_evaluator
 
-language_pretrain_hook = dict(type='DPTRPretrainHook', orp_bank=_base_.orp_bank)
+language_pretrain_hook = dict(type='DPTRPretrainHook', orp_bank=_base_.orp_bank, typeset=True)

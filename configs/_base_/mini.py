@@ -50,7 +50,8 @@ mini_pretrain_hook = dict(
     type='DPTRPretrainHook',
     embeddings='data/dptr/words',
     orp_bank='data/dptr/backgrounds',
-    epochs=2,
+    typeset=True,
+    epochs=3,
     cfg_options={'optim_wrapper.optimizer.lr': 1.5e-3},
     pretrain_dir='work_dirs/dptr_pretrain_mini')
 # CTC finds out late which slot stands for what, then learns fast: it needs many, small steps.

@@ -38,6 +38,7 @@ custom_hooks = [
         type='DPTRPretrainHook',
         embeddings=f'{data_root}/embeddings',
         orp_bank=f'{data_root}/orp_bank',
+        typeset=True,
         epochs=4,
         cfg_options={'optim_wrapper.optimizer.lr': 1.5e-3}),
     dict(type='NonFiniteLossHook'),

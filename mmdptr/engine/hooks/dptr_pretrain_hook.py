@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -165,7 +164,6 @@ class DPTRPretrainHook(Hook):
         )
 
 
-@torch.no_grad()
 def _feature_shape(runner: Runner) -> tuple[int, ...]:
     """Return the shape of what typeset text stands for, by an image that the training begins with.
 
@@ -178,15 +176,9 @@ def _feature_shape(runner: Runner) -> tuple[int, ...]:
             f"Typeset text is for a DPTRRecognizer, found {type(model).__name__}. Set the hook's "
             "typeset=False."
         )
-    training = model.training
     with isolated_runner():  # loading an image draws random numbers
         batch = pseudo_collate([runner.train_dataloader.dataset[0]])
-        batch = model.eval().data_preprocessor(batch)
-        features = model.extract_feat(batch["inputs"])
-        if not model.with_backbone and model.with_encoder:
-            features = model.encoder(features, batch["data_samples"])
-    model.train(training)
-    return tuple(features.shape[1:])
+        return model.feature_shape(**model.data_preprocessor(batch))
 
 
 @contextmanager

@@ -85,7 +85,9 @@ class TypesetPreprocessor(BaseDataPreprocessor):
             characters = mix_slots(characters, token_ids, torch.zeros_like(token_ids))
         lengths = torch.tensor(numbers, device=characters.device)
         cover = typeset(lengths, self.shape, irregular=training)
-        maps = cover @ pad_sequence(list(characters.split(numbers)), batch_first=True)
+        maps = cover.to(characters) @ pad_sequence(
+            list(characters.split(numbers)), batch_first=True
+        )
         if training:
             maps = self._degrade(maps, characters.square().mean().sqrt())
         for sample in samples:
@@ -97,6 +99,6 @@ class TypesetPreprocessor(BaseDataPreprocessor):
             spread = log_uniform(len(maps), self.blur * self.shape[1], maps.device)
             maps = blur(maps, self.shape, spread)
         if self.noise:
-            strength = scale * log_uniform(len(maps), self.noise, maps.device)
+            strength = scale * log_uniform(len(maps), self.noise, maps.device).to(maps)
             maps = maps + strength[:, None, None] * torch.randn_like(maps)
         return maps

@@ -72,7 +72,7 @@ def blur(maps: Tensor, shape: tuple[int, int], spread: Tensor) -> Tensor:
     """
     columns = torch.arange(shape[1], device=maps.device, dtype=maps.dtype)
     distance = columns[:, None] - columns
-    kernel = torch.exp(-0.5 * (distance / spread[:, None, None]).square())
+    kernel = torch.exp(-0.5 * (distance / spread.to(maps)[:, None, None]).square())
     kernel = kernel / kernel.sum(dim=2, keepdim=True)
     return torch.einsum("nvw,nhwc->nhvc", kernel, maps.unflatten(1, shape)).flatten(1, 2)
 

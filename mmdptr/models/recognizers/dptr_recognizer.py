@@ -112,6 +112,21 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         tokens, shape = self.layout.tokens(feat, out_enc)
         return self.neck(tokens, shape, _valid_ratios(data_samples), return_attention=True)[1]
 
+    @torch.no_grad()
+    def feature_shape(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample]
+    ) -> tuple[int, ...]:
+        """Return the shape of what the backbone makes of an image, of the encoder without one.
+
+        This is what typeset text stands for in stage 1, see :class:`TypesetPretrainer`.
+        """
+        training = self.training
+        features = self.eval().extract_feat(inputs)
+        if not self.with_backbone and self.with_encoder:
+            features = self.encoder(features, data_samples)
+        self.train(training)
+        return tuple(features.shape[1:])
+
     def _encode(
         self, feat: Tensor, data_samples: list[TextRecogDataSample] | None
     ) -> Tensor | None:

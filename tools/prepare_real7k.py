@@ -6,7 +6,7 @@ labels_<split>.jsonl of one {"filename": ..., "text": ...} a line. Images stay w
 is the 1015-image protocol: lines marked "in_1015". For choices, which must never be made on the
 test sets, 5 % of the training crops are also written apart (choice_val.jsonl; the rest is
 choice_train.jsonl). For training on few, train_500.jsonl and train_2000.jsonl hold as many of them,
-drawn at random, the smaller within the larger. With --rendered, train_rendered.jsonl holds the
+drawn at random, the smaller within the larger; choice_500.jsonl has 500 of choice_train.jsonl. With --rendered, train_rendered.jsonl holds the
 training crops and the words that tools/render_words.py drew.
 """
 
@@ -38,7 +38,9 @@ def main() -> None:
     train = [entry for file in files for entry in read(file, args.out)]
     held_out = set(random.Random(0).sample(range(len(train)), len(train) // 20))
     write(args.out / "train.jsonl", train)
-    write(args.out / "choice_train.jsonl", [e for i, e in enumerate(train) if i not in held_out])
+    rest = [e for i, e in enumerate(train) if i not in held_out]
+    write(args.out / "choice_train.jsonl", rest)
+    write(args.out / "choice_500.jsonl", random.Random(1).sample(rest, min(FEW[0], len(rest))))
     write(args.out / "choice_val.jsonl", [e for i, e in enumerate(train) if i in held_out])
     shuffled = random.Random(1).sample(train, len(train))
     for count in FEW:

@@ -39,7 +39,10 @@ custom_hooks = [
         embeddings=f'{data_root}/embeddings',
         orp_bank=f'{data_root}/orp_bank',
         typeset=True,
-        epochs=4,
-        cfg_options={'optim_wrapper.optimizer.lr': 1.5e-3}),
+        epochs=6,
+        cfg_options={
+            'optim_wrapper.optimizer.lr': 1.5e-3,
+            'train_dataloader.batch_size': 128,
+        }),
     dict(type='NonFiniteLossHook'),
 ]

@@ -6,8 +6,9 @@ labels_<split>.jsonl of one {"filename": ..., "text": ...} a line. Images stay w
 is the 1015-image protocol: lines marked "in_1015". For choices, which must never be made on the
 test sets, 5 % of the training crops are also written apart (choice_val.jsonl; the rest is
 choice_train.jsonl). For training on few, train_500.jsonl and train_2000.jsonl hold as many of them,
-drawn at random, the smaller within the larger; choice_500.jsonl has 500 of choice_train.jsonl. With --rendered, train_rendered.jsonl holds the
-training crops and the words that tools/render_words.py drew.
+drawn at random, the smaller within the larger; choice_500.jsonl has 500 of choice_train.jsonl. With
+--rendered, train_rendered.jsonl holds the training crops and the words that tools/render_words.py
+drew.
 """
 
 import argparse

@@ -29,19 +29,22 @@ class Coverage:
     """How much of a recognizer came from stage 1.
 
     Args:
-        loaded (int): Decoder tensors that were loaded, all of them if ``decoder`` was asked for.
+        loaded (int): Tensors that were loaded, all of them if ``decoder`` was asked for.
         parameters (int): Values in them.
         slots (int): FMU queries that start from the slot prior.
+        parts (tuple[str]): What the tensors are of. Defaults to the decoder.
     """
 
     loaded: int
     parameters: int
     slots: int
+    parts: tuple[str, ...] = (DECODER,)
 
     def __str__(self) -> str:
         return (
-            f"{self.loaded} decoder tensors ({self.parameters / 1e6:.2f} M values, coverage "
-            f"{'100 %' if self.loaded else 'none'}), {self.slots} FMU queries from the slot prior"
+            f"{self.loaded} tensors of {' and '.join(self.parts)} ({self.parameters / 1e6:.2f} M "
+            f"values, coverage {'100 %' if self.loaded else 'none'}), {self.slots} FMU queries "
+            "from the slot prior"
         )
 
 
@@ -99,16 +102,14 @@ def load_decoder(
             copies = {_renamed(k, twin): v for k, v in loaded.items() if k.startswith("decoder.")}
             _check_tensors(copies, expected, checkpoint)
             loaded |= copies
-    if (
-        SLOT_PRIOR in parts
-        and NECK not in trained
-        and getattr(recognizer, "neck", None) is not None
-    ):
-        prior = _checked_prior(state.get(QUERIES), recognizer.neck.queries, checkpoint)
+    neck = None if DECODER in parts and NECK in trained else getattr(recognizer, "neck", None)
+    if SLOT_PRIOR in parts and neck is not None:  # else its queries came with all of it
+        prior = _checked_prior(state.get(QUERIES), neck.queries, checkpoint)
     # Only now is it known that everything fits.
     recognizer.load_state_dict(loaded, strict=False)
     slots = 0 if prior is None else _load_queries(recognizer.neck.queries, prior)
-    coverage = Coverage(len(loaded), sum(tensor.numel() for tensor in loaded.values()), slots)
+    values = sum(tensor.numel() for tensor in loaded.values())
+    coverage = Coverage(len(loaded), values, slots, tuple(trained))
     print_log(f"Loaded from {checkpoint}: {coverage}.", "current")
     return coverage
 

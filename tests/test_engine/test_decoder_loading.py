@@ -61,7 +61,7 @@ def test_all_of_the_decoder_and_the_slot_prior_are_taken(
     assert torch.equal(model.neck.queries, stage1.neck.queries)
     values = sum(tensor.numel() for tensor in theirs.values())
     assert coverage == Coverage(len(theirs), values, MAX_SEQ_LEN)
-    text = f"{len(theirs)} decoder tensors ({values / 1e6:.2f} M values, coverage 100 %), 12 FMU"
+    text = f"{len(theirs)} tensors of decoder ({values / 1e6:.2f} M values, coverage 100 %), 12 FMU"
     assert text in str(coverage)
     rest = {k for k in before if not k.startswith("decoder.") and k != "neck.queries"}
     assert all(torch.equal(model.state_dict()[key], before[key]) for key in rest)
@@ -231,3 +231,37 @@ def test_statistics_of_text_features_stay_behind(tmp_path: Path) -> None:
     statistics = {x: y for x, y in model.decoder.named_buffers() if "running" in x}
     assert len(statistics) == 16
     assert not any((buffer == 7).any() for buffer in statistics.values())
+
+
+def test_the_fmu_that_typeset_text_trained_comes_with_the_decoder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = nrtr(neck={"type": "FMU"})
+    torch.manual_seed(0)
+    stage1 = MODELS.build(
+        {
+            "type": "TypesetPretrainer",
+            "feature_shape": (WIDTH, 1, 8),
+            "embed_dims": 32,
+            **{name: parts[name] for name in ("encoder", "neck", "decoder")},
+        }
+    )
+    path = save(stage1, tmp_path / "decoder.pth")
+    model = recognizer()
+    backbone = copy.deepcopy(model.backbone.state_dict())
+    coverage = load_decoder(model, path)
+    for name in stage1.parts:
+        ours, theirs = getattr(model, name).state_dict(), getattr(stage1, name).state_dict()
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    torch.testing.assert_close(model.backbone.state_dict(), backbone, rtol=0, atol=0)
+    assert coverage.slots == 0  # they came with the FMU
+    # Its queries alone can be had, too.
+    model = recognizer()
+    assert load_decoder(model, path, parts=["slot_prior"]).slots == MAX_SEQ_LEN
+    torch.testing.assert_close(model.neck.queries, stage1.neck.queries, rtol=0, atol=0)
+    # All or nothing.
+    refused(
+        path,
+        "nothing was loaded",
+        recognizer(encoder=None, memory={"site": "feat", "form": "sequence", "width": "d_model"}),
+    )

@@ -42,7 +42,7 @@ TRAINER = """
     accuracy = model["accuracy"]
     values = {f"{x}/METRIC": accuracy + d for x, d in (("A", 0.1), ("B", -0.1))}
     start = "2026/11/22 03:59:30 - mmengine - INFO - "
-    lines = [start + "Loaded from stage_1/abc/decoder.pth: 4 decoder tensors (1 M values)."]
+    lines = [start + "Loaded from stage_1/abc/decoder.pth: 4 tensors of decoder (1 M values)."]
     entries = []
     if sys.argv[0].endswith("train.py"):
         entries = [{"loss": 1 / i, "time": 0.5, "step": i} for i in range(1, 201)]

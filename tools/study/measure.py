@@ -24,7 +24,7 @@ from mmdptr.engine.work_dir import last_value, read_config, read_curve
 CURVE_POINTS = 100
 PACKAGES = {"mmdptr": mmdptr, "mmocr": mmocr, "mmengine": mmengine, "torch": torch}
 STAMPED = re.compile(r"^(\S+ \S+) - mmengine - \w+ - (?:(?:Iter|Epoch)\((\w+)\))?", re.MULTILINE)
-LOADED = re.compile(r"Loaded from (.+?): \d+ decoder tensors")  # what load_decoder logs
+LOADED = re.compile(r"Loaded from (.+?): \d+ tensors of ")  # what load_decoder logs
 
 
 def measure(cfg: Config, folder: Path, metric: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -W ignore
-CLIP := --model mmdptr-tiny --pretrained random
+CLIP := --model clip-word-tiny
 # Small models on two cores: one thread trains, the workers take the other core.
 THREADS ?= 1
 DEMO := data/demo
@@ -52,14 +52,15 @@ docs: install  ## Build the documentation into docs/_build
 	$(BIN)/sphinx-build -W -b html docs docs/_build
 
 STUDY ?= tools/study/controls.yaml
+STUDY_CLIP ?= --model mmdptr-tiny --pretrained random
 
 real7k: install  ## Run a STUDY of mini recipes on DATA (see docs/benchmarks.md), hours
 	@test -n "$(DATA)" || { echo "Give the data: make real7k DATA=folder (docs/benchmarks.md)"; exit 2; }
 	$(RUN) tools/prepare_real7k.py $(DATA)
 	$(RUN) tools/extract_text_embeddings.py $(DATA)/corpora/en_vocabulary_90k.txt \
-		--out data/dptr/words $(CLIP) --spelling characters \
+		--out data/dptr/words $(STUDY_CLIP) --spelling characters \
 		--dictionary configs/_base_/dicts/lower_english_digits.txt
-	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(CLIP)
+	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(STUDY_CLIP)
 	OMP_NUM_THREADS=$(THREADS) $(RUN) tools/study/run.py $(STUDY)
 	$(RUN) tools/study/table.py $(STUDY)
 

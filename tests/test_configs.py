@@ -127,10 +127,11 @@ def test_recognizer_goes_through_both_stages(
     cfg = read(name)
     store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
     recognizer = MODELS.build(cfg.model)
-    shape = None
+    typeset = None
     if any(hook.get("typeset") for hook in cfg.custom_hooks):
         shape = recognizer.feature_shape(**recognizer.data_preprocessor(images(cfg, photo)))
-    stage_1 = build_pretrain_config(cfg.model, store, bank, feature_shape=shape)
+        typeset = {"feature_shape": shape}
+    stage_1 = build_pretrain_config(cfg.model, store, bank, typeset=typeset)
     assert fingerprint(stage_1, store, bank)
     pretrainer = MODELS.build(stage_1.model)
     step(pretrainer, stage_1, texts(stage_1))

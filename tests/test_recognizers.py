@@ -253,7 +253,7 @@ def test_typeset_text_teaches_all_but_the_backbone(
     store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
     recognizer = make(config(row))
     shape = recognizer.feature_shape(images(), samples(1.0, 1.0))
-    cfg = build_pretrain_config(config(row), store, bank, feature_shape=shape)
+    cfg = build_pretrain_config(config(row), store, bank, typeset={"feature_shape": shape})
     model = make(cfg.model)
     assert isinstance(model, TypesetPretrainer)
     ours = {k for k in model.state_dict() if not k.startswith("projection.")}

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def degraded(features: Tensor, shape: tuple[int, int]) -> list[Tensor]:
     """Set characters (L, D) in a map (H, W, D), once a degree."""
-    clear = typeset(torch.tensor([len(features)]), shape) @ features
+    clear = typeset(torch.tensor([len(features)]), shape)[0] @ features
     scale = features.square().mean().sqrt()
     maps = []
     for noise, smear in DEGREES:

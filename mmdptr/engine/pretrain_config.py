@@ -3,7 +3,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def build_pretrain_config(
     cfg_options: dict[str, Any] | None = None,
     epochs: int | None = None,
     noise_scale: float | None = None,
-    feature_shape: Sequence[int] | None = None,
+    typeset: dict[str, Any] | None = None,
 ) -> Config:
     """Make the config of stage 1 for a recognizer.
 
@@ -56,8 +55,8 @@ def build_pretrain_config(
         epochs (int, optional): Epochs, the learning-rate schedule included. Defaults to those of
             the file.
         noise_scale (float, optional): ORP's scale. Defaults to that of the file.
-        feature_shape (Sequence[int], optional): Shape of what the recognizer's backbone makes of an
-            image, to train on typeset text, see :class:`TypesetPretrainer`. Defaults to None: the
+        typeset (dict, optional): ``feature_shape`` and ``character_width`` of the recognizer's
+            images, to train on typeset text, see :class:`TypesetPretrainer`. Defaults to None: the
             decoder alone.
 
     Returns:
@@ -78,13 +77,13 @@ def build_pretrain_config(
         "memory": memory,
     }
     reads_encoder = layout.reads_encoder
-    if feature_shape is not None:
+    if typeset is not None:
         _check_typesetting(recognizer, store)
         cfg.model.update(
             type="TypesetPretrainer",
             neck=recognizer["neck"],
-            feature_shape=list(feature_shape),
             with_position=recognizer.get("with_position", True),
+            **typeset,
         )
         reads_encoder |= layout.site == "out_enc" and bool(recognizer.get("backbone"))
     if reads_encoder and recognizer.get("encoder"):

@@ -33,13 +33,21 @@ def batch(texts: list[str], together: bool = False) -> dict[str, Any]:
 def test_characters_stand_in_their_places(together: bool) -> None:
     texts = ["abc", "za"]
     data = TypesetPreprocessor((1, 16))(batch(texts, together))
-    cover = typeset(torch.tensor([3, 2]), (1, 16), irregular=False)
+    cover, _ = typeset(torch.tensor([3, 2]), (1, 16), irregular=False)
     assert data["inputs"].shape == (2, 16, WIDTH)
     for text, found, places in zip(texts, data["inputs"], cover, strict=True):
         for slot, x in enumerate(text):
             torch.testing.assert_close(found[:, ord(x) - ord("a")], places[:, slot])
     assert all(x.valid_ratio == 1 for x in data["data_samples"])
     assert [x.gt_text.item for x in data["data_samples"]] == texts
+
+
+def test_padding_is_said_where_images_have_some() -> None:
+    data = TypesetPreprocessor((1, 32), character_width=2.0)(batch(["abc", "z" * 30]))
+    ratios = typeset(torch.tensor([3, 30]), (1, 32), False, 2.0)[1].tolist()
+    assert [x.valid_ratio for x in data["data_samples"]] == ratios
+    assert ratios[0] < 0.25
+    assert ratios[1] == 1
 
 
 def test_validation_is_the_same_each_time_and_training_is_not() -> None:

@@ -9,7 +9,8 @@ def test_regular_characters_stand_where_arithmetic_says() -> None:
     # Two characters and half the widest gap are 2.15 wide, half the widest margins 4 % of that.
     pitch = 8 / (2.15 * 1.08)
     left = 2.15 * 0.04 * pitch
-    (cover,) = typeset(torch.tensor([2]), (1, 8), irregular=False)
+    (cover,), ratios = typeset(torch.tensor([2]), (1, 8), irregular=False)
+    assert ratios == 1
     first, second = cover.T
     expected = torch.zeros(8)
     expected[0], expected[1:3], expected[3] = 1 - left, 1.0, left + pitch - 3
@@ -22,7 +23,8 @@ def test_regular_characters_stand_where_arithmetic_says() -> None:
 def test_cells_are_covered_once_and_in_order(shape: tuple[int, int], irregular: bool) -> None:
     torch.manual_seed(0)
     lengths = torch.tensor([1, 3, 10, 7, 2] * 20)
-    cover = typeset(lengths, shape, irregular)
+    cover, ratios = typeset(lengths, shape, irregular)
+    assert (ratios == 1).all()
     assert cover.shape == (100, shape[0] * shape[1], 10)
     assert cover.min() >= 0
     assert cover.sum(dim=2).max() <= 1 + 1e-5
@@ -40,10 +42,25 @@ def test_cells_are_covered_once_and_in_order(shape: tuple[int, int], irregular: 
 
 def test_irregular_words_differ_and_regular_ones_do_not() -> None:
     lengths = torch.tensor([4, 4])
-    one, other = typeset(lengths, (2, 16))
+    one, other = typeset(lengths, (2, 16))[0]
     assert not torch.allclose(one, other)
-    one, other = typeset(lengths, (2, 16), irregular=False)
+    one, other = typeset(lengths, (2, 16), irregular=False)[0]
     torch.testing.assert_close(one, other)
+
+
+def test_words_of_padded_images_are_as_wide_as_their_characters() -> None:
+    lengths = torch.tensor([1, 4, 8, 40])
+    cover, ratios = typeset(lengths, (1, 32), irregular=False, character_width=3.0)
+    # Gaps are half the widest, and so are margins: 4 % of the text on each side.
+    text = (lengths * 1.15 - 0.15) * 3 / 1.23 * 1.08
+    torch.testing.assert_close(ratios[:3], text[:3] / 32)
+    assert ratios[3] == 1  # too long: as narrow as it has to be
+    padding = torch.arange(32) >= (ratios * 32).ceil()[:, None]
+    assert not cover[padding].any()
+    torch.manual_seed(0)
+    several = typeset(torch.full((2000,), 4), (1, 64), character_width=3.0)[1] * 64
+    assert several.mean().item() == pytest.approx(12, rel=0.1)
+    assert several.std().item() > 2
 
 
 def test_blur_smears_columns_and_keeps_rows_apart() -> None:

@@ -9,20 +9,20 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmocr.registry import HOOKS
+from torch import nn
 
 from mmdptr.datasets.text_embeddings import open_text_embeddings
 from mmdptr.embeddings import ORPBank
 from mmdptr.engine.decoder_loading import PARTS, load_decoder
+from mmdptr.engine.image_survey import survey_images
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
-from mmdptr.models import DPTRRecognizer
 
 from .dptr_export_hook import EXPORT
 
@@ -109,8 +109,7 @@ class DPTRPretrainHook(Hook):
             runner.logger.info("Stage 2 is resumed; its decoder was pre-trained before.")
             return
         checkpoint = self.checkpoint or self._pretrain(runner)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_decoder(model, checkpoint, self.load, self.remap_dictionary, self.twins)
+        load_decoder(_unwrapped(runner), checkpoint, self.load, self.remap_dictionary, self.twins)
 
     def _pretrain(self, runner: Runner) -> Path:
         """Run stage 1 where it has not been run, and return its decoder."""
@@ -125,7 +124,9 @@ class DPTRPretrainHook(Hook):
             self.cfg_options,
             self.epochs,
             self.noise_scale,
-            _feature_shape(runner) if self.typeset else None,
+            survey_images(_unwrapped(runner), runner.train_dataloader.dataset)
+            if self.typeset
+            else None,
         )
         cfg.randomness = runner.cfg.get("randomness", {})
         key = fingerprint(cfg, store, bank)[:12]
@@ -164,21 +165,8 @@ class DPTRPretrainHook(Hook):
         )
 
 
-def _feature_shape(runner: Runner) -> tuple[int, ...]:
-    """Return the shape of what typeset text stands for, by an image that the training begins with.
-
-    Raises:
-        ValueError: The recognizer is no :class:`DPTRRecognizer`.
-    """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if not isinstance(model, DPTRRecognizer):
-        raise ValueError(
-            f"Typeset text is for a DPTRRecognizer, found {type(model).__name__}. Set the hook's "
-            "typeset=False."
-        )
-    with isolated_runner():  # loading an image draws random numbers
-        batch = pseudo_collate([runner.train_dataloader.dataset[0]])
-        return model.feature_shape(**model.data_preprocessor(batch))
+def _unwrapped(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 @contextmanager

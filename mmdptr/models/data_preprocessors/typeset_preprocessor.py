@@ -32,6 +32,9 @@ class TypesetPreprocessor(BaseDataPreprocessor):
 
     Args:
         shape (tuple[int, int]): Rows H and columns W of the map.
+        character_width (float, optional): Columns that a character takes on average, where images
+            keep their shape and are padded, see :func:`typeset`. Defaults to None: they fill the
+            width.
         noise (float): Strongest Gaussian noise, in root mean squares of the features. Defaults to
             30: of 256 channels, two characters are then further apart in noise than in fact.
         blur (float): Widest smear, as part of W. Defaults to 0.25.
@@ -41,12 +44,14 @@ class TypesetPreprocessor(BaseDataPreprocessor):
     def __init__(
         self,
         shape: Sequence[int],
+        character_width: float | None = None,
         noise: float = 30.0,
         blur: float = 0.25,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         self.shape = (shape[0], shape[1])
+        self.character_width = character_width
         self.noise = noise
         self.blur = blur
 
@@ -61,7 +66,8 @@ class TypesetPreprocessor(BaseDataPreprocessor):
                 and the same each time.
 
         Returns:
-            dict: ``inputs`` of shape (N, H * W, D), row by row, and ``data_samples``.
+            dict: ``inputs`` of shape (N, H * W, D), row by row, and ``data_samples`` with
+            ``valid_ratio`` set.
 
         Raises:
             ValueError: A memory has fewer slots than its label has characters.
@@ -84,14 +90,14 @@ class TypesetPreprocessor(BaseDataPreprocessor):
             # Where a character stands is for its place to say, not for its features.
             characters = mix_slots(characters, token_ids, torch.zeros_like(token_ids))
         lengths = torch.tensor(numbers, device=characters.device)
-        cover = typeset(lengths, self.shape, irregular=training)
+        cover, ratios = typeset(lengths, self.shape, training, self.character_width)
         maps = cover.to(characters) @ pad_sequence(
             list(characters.split(numbers)), batch_first=True
         )
         if training:
             maps = self._degrade(maps, characters.square().mean().sqrt())
-        for sample in samples:
-            sample.set_metainfo({"valid_ratio": 1.0})
+        for sample, ratio in zip(samples, ratios.tolist(), strict=True):
+            sample.set_metainfo({"valid_ratio": ratio})
         return {"inputs": maps, "data_samples": samples}
 
     def _degrade(self, maps: Tensor, scale: Tensor) -> Tensor:

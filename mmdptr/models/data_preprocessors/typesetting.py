@@ -11,21 +11,31 @@ MARGIN = 0.08
 HEADROOM = 0.25
 """float: Space above and below, at most, each as part of the height; a single row has none."""
 SPREAD = 0.25
-"""float: Standard deviation of the logarithm of widths."""
+"""float: Standard deviation of the logarithm of widths, of characters and of whole words."""
 
 
-def typeset(lengths: Tensor, shape: tuple[int, int], irregular: bool = True) -> Tensor:
-    """Set words in a grid: one line, from edge to edge, as a crop that is resized to one width.
+def typeset(
+    lengths: Tensor,
+    shape: tuple[int, int],
+    irregular: bool = True,
+    character_width: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Set words in a grid, each in one line.
 
     Args:
         lengths (Tensor): Characters of each word, int64 of shape (N,), at least one each.
         shape (tuple[int, int]): Rows H and columns W of the grid.
         irregular (bool): Whether widths, gaps and margins are random, as those of fonts and of
             hands that crop. Defaults to True; else all characters are as wide as each other.
+        character_width (float, optional): Columns that a character takes on average, with its
+            gap; words that are too long are narrower. What is left on the right is padding, as
+            in images that keep their shape. Defaults to None: words go from edge to edge, as
+            those of crops that are resized to one width.
 
     Returns:
-        Tensor: Which part of each cell a character covers, of shape (N, H * W, L), row by row,
-        with L the longest length. The parts of a cell sum up to 1 at most.
+        tuple[Tensor, Tensor]: Which part of each cell a character covers, of shape (N, H * W, L),
+        row by row, with L the longest length; the parts of a cell sum up to 1 at most. And which
+        part of the width is not padding, of shape (N,).
     """
     height, width = shape
     number, longest, device = len(lengths), int(lengths.max()), lengths.device
@@ -43,14 +53,19 @@ def typeset(lengths: Tensor, shape: tuple[int, int], irregular: bool = True) -> 
     stops = (widths + gaps).cumsum(1) - gaps
     text = (stops * valid).amax(dim=1, keepdim=True)
     left, right = upto(MARGIN) * text, upto(MARGIN) * text
-    pitch = width / (left + text + right)
+    pitch = fitting = width / (left + text + right)
+    if character_width is not None:
+        stretch = torch.exp(scale * torch.randn(number, 1, device=device))
+        natural = character_width / (1 + GAP / 2 + 2 * MARGIN / 2) * stretch
+        pitch = torch.minimum(natural, fitting)
     starts, stops = (left + stops - widths) * pitch, (left + stops) * pitch
     columns = _overlap(starts, stops, width) * valid[:, None]
+    valid_ratios = (pitch / fitting).squeeze(1)
     if height == 1:
-        return columns
+        return columns, valid_ratios
     top, bottom = upto(HEADROOM) * height, height - upto(HEADROOM) * height
     rows = _overlap(top, bottom, height)
-    return (rows[:, :, None] * columns[:, None]).flatten(1, 2)
+    return (rows[:, :, None] * columns[:, None]).flatten(1, 2), valid_ratios
 
 
 def _overlap(starts: Tensor, stops: Tensor, cells: int) -> Tensor:

@@ -33,6 +33,9 @@ class TypesetPretrainer(DPTRRecognizer):
             (L, C) for sequences of L tokens, as the backbone gives them, or the encoder of a
             recognizer without backbone.
         embed_dims (int): Width D of the text embeddings. Defaults to 512, that of ViT-B/16.
+        character_width (float, optional): Columns that a character takes on average, where images
+            keep their shape and are padded, see :func:`typeset`. Defaults to None: they fill the
+            width.
         data_preprocessor (dict, optional): Defaults to a :class:`TypesetPreprocessor` of that grid.
         **kwargs: Arguments of :class:`DPTRRecognizer`: ``encoder``, where it reads what the text
             stands for or what the FMU makes, ``memory``, ``with_position``.
@@ -44,16 +47,20 @@ class TypesetPretrainer(DPTRRecognizer):
         neck: dict[str, Any],
         feature_shape: Sequence[int],
         embed_dims: int = 512,
+        character_width: float | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         is_map = len(feature_shape) == 3
         channels, *grid = feature_shape if is_map else (feature_shape[1], 1, feature_shape[0])
         layout = find_memory_layout(decoder, kwargs.get("memory"))
+        if data_preprocessor is None:
+            data_preprocessor = {"type": "TypesetPreprocessor", "shape": grid}
+            data_preprocessor["character_width"] = character_width
         super().__init__(
             decoder=decoder_of_stage_1(decoder, layout),
             neck=copy.deepcopy(neck),  # MMEngine's build takes the type out of what it is given
-            data_preprocessor=data_preprocessor or {"type": "TypesetPreprocessor", "shape": grid},
+            data_preprocessor=data_preprocessor,
             **copy.deepcopy(kwargs),
         )
         self.embed_dims = embed_dims

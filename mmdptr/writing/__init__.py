@@ -3,6 +3,7 @@
 
 from .alphabet import Alphabet, graphemes, read_alphabet
 from .dictionary_draft import DictionaryDraft, draft_dictionary
+from .direction import visual_order
 from .letter_case import LETTER_CASES, change_case
 from .scripts import characters_of, count_scripts, scripts_of
 
@@ -17,4 +18,5 @@ __all__ = [
     "graphemes",
     "read_alphabet",
     "scripts_of",
+    "visual_order",
 ]

@@ -90,6 +90,15 @@ def test_clusters_are_characters() -> None:
     assert maps[0, 6, 1] > 0.9
 
 
+def test_hebrew_runs_from_right_to_left() -> None:
+    text = "של3"
+    memory = torch.zeros(6, WIDTH)
+    memory[1, 0] = memory[2, 1] = memory[3, 2] = 1
+    samples = [sample(text, memory_length=6, token_ids=np.array([-1, -7, -8, 5, 262, 49407]))]
+    maps = TypesetPreprocessor((1, 9))({"inputs": [memory], "data_samples": samples})["inputs"]
+    assert maps[0, [1, 4, 7]][:, :3].argmax(dim=1).tolist() == [2, 1, 0]
+
+
 def test_memories_of_pieces_are_refused() -> None:
     data = batch(["ab"])
     data["inputs"] = [data["inputs"][0][:2]]

@@ -11,7 +11,7 @@ from mmocr.registry import MODELS
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmdptr.writing import graphemes
+from mmdptr.writing import graphemes, visual_order
 
 from .slot_mixing import mix_slots
 from .typesetting import blur, log_uniform, typeset
@@ -23,7 +23,8 @@ class TypesetPreprocessor(BaseDataPreprocessor):
 
     The paper's memory has a slot a character, which an image becomes only behind a trained encoder
     and FMU. Here each label is a map as a backbone makes of images: characters several columns
-    wide, of random widths, with gaps and margins, smeared and noisy. Encoder, FMU and decoder
+    wide, of random widths, with gaps and margins, smeared and noisy, Arabic and Hebrew from right to
+    left. Encoder, FMU and decoder
     learn on such maps what is left to do once a backbone sees.
 
     Legibility is random: from clear to that of an untrained backbone, where only the language is
@@ -76,16 +77,18 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         memories = self.cast_data(data["inputs"])
         if isinstance(memories, Tensor):
             memories = memories.split([sample.memory_length for sample in samples])
-        numbers = [len(graphemes(sample.gt_text.item)) for sample in samples]
+        texts = [graphemes(sample.gt_text.item) for sample in samples]
+        numbers = [len(text) for text in texts]
         for number, memory, sample in zip(numbers, memories, samples, strict=True):
             if len(memory) <= number:
                 raise ValueError(
                     f"The memory of {sample.gt_text.item!r} has {len(memory)} slots, fewer than "
                     "its characters. Extract the text embeddings with --spelling characters."
                 )
-        characters = torch.cat([m[1 : n + 1] for m, n in zip(memories, numbers, strict=True)])
+        slots = [[1 + i for i in visual_order(text)] for text in texts]  # from left to right
+        characters = torch.cat([m[own] for m, own in zip(memories, slots, strict=True)])
         if training:
-            ids = [x.token_ids[1 : n + 1] for x, n in zip(samples, numbers, strict=True)]
+            ids = [x.token_ids[own] for x, own in zip(samples, slots, strict=True)]
             token_ids = torch.from_numpy(np.concatenate(ids)).long()
             # Where a character stands is for its place to say, not for its features.
             characters = mix_slots(characters, token_ids, torch.zeros_like(token_ids))

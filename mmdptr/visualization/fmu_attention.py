@@ -14,7 +14,6 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from mmdptr.rendering import Fonts
-from mmdptr.writing import graphemes
 
 from .font_families import font_families
 
@@ -46,9 +45,9 @@ def draw_fmu_attention(
 ) -> Figure:
     """Draw images with their predictions, and which columns of the image each query looks at.
 
-    Under each image is a map with one row a query, as many as the prediction has characters and
-    the end, and the image's columns from left to right. A diagonal means that the queries read
-    the characters in order.
+    Under each image is a map with one row a query, those that look furthest left first, with their
+    numbers, and the image's columns from left to right. Queries that were pre-trained with slots
+    stand in the order of reading; others have an order of their own.
 
     Args:
         readings (Sequence[Reading]): At least one.
@@ -72,7 +71,7 @@ def _draw(readings: Sequence[Reading], columns: int) -> Figure:
     figure, axes = plt.subplots(
         2 * rows,
         columns,
-        figsize=(3.4 * columns, 2.7 * rows),
+        figsize=(3.4 * columns, 3.0 * rows),
         height_ratios=[1, 1.6] * rows,
         squeeze=False,
         layout="constrained",
@@ -101,15 +100,13 @@ def _draw(readings: Sequence[Reading], columns: int) -> Figure:
 
 
 def _draw_map(axis: plt.Axes, reading: Reading) -> None:
-    """Draw the queries of the first characters and of the end, summed over the grid's rows."""
-    # Slot 0 stands for the whole word (the pooled text feature), then come the characters.
-    marks = ["word", *graphemes(reading.prediction), "end"][: len(reading.attention)]
-    shown = len(marks)
-    attention = reading.attention[:shown].sum(axis=1)
-    attention = attention / attention.max(axis=1, keepdims=True).clip(min=1e-6)
+    """Draw all queries by the column that they look at, summed over the grid's rows."""
+    attention = reading.attention.sum(axis=1)
+    order = (attention @ np.arange(attention.shape[1])).argsort(kind="stable")
+    attention = attention[order] / attention[order].max(axis=1, keepdims=True).clip(min=1e-6)
     axis.axis("on")
     axis.imshow(attention, aspect="auto", cmap="magma", interpolation="nearest", vmin=0, vmax=1)
-    axis.set_yticks(range(shown), marks, fontsize=6)
+    axis.set_yticks(range(len(order)), order, fontsize=4)
     axis.set_xticks([])
 
 

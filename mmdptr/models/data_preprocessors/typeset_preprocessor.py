@@ -23,9 +23,9 @@ class TypesetPreprocessor(BaseDataPreprocessor):
 
     The paper's memory has a slot a character, which an image becomes only behind a trained encoder
     and FMU. Here each label is a map as a backbone makes of images: characters several columns
-    wide, of random widths, with gaps and margins, smeared and noisy, Arabic and Hebrew from right to
-    left. Encoder, FMU and decoder
-    learn on such maps what is left to do once a backbone sees.
+    wide, of random widths, with gaps and margins, smeared and noisy; Arabic and Hebrew run from
+    right to left. Encoder, FMU and decoder learn on such maps what is left to do once a backbone
+    sees.
 
     Legibility is random: from clear to that of an untrained backbone, where only the language is
     left to go by. What has learnt on clear maps alone makes nothing of a backbone that has just

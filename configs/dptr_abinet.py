@@ -15,7 +15,7 @@ custom_hooks = [
         type='DPTRPretrainHook',
         embeddings=embeddings,
         orp_bank=orp_bank,
-        typeset=True,
         cfg_options={'optim_wrapper.optimizer.lr': 3e-3}),
     dict(type='NonFiniteLossHook'),
 ]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

@@ -10,6 +10,7 @@ orp_bank = 'data/dptr/backgrounds'
 model = dict(
     type='DPTRRecognizer', decoder=dict(max_seq_len=25), neck=dict(type='FMU'))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),
 ]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

@@ -21,7 +21,9 @@ test_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.clip_images_
 val_dataloader = test_dataloader
 
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),
 ]
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys=dict(backbone=dict(lr_mult=0.05), decoder=dict(lr_mult=0.1))))

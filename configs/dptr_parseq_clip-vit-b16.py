@@ -20,7 +20,7 @@ test_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.clip_images_
 val_dataloader = test_dataloader
 
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),
 ]
 layers = {
@@ -29,4 +29,5 @@ layers = {
 }
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05), **layers)))
+    paramwise_cfg=dict(
+        custom_keys=dict(backbone=dict(lr_mult=0.05), decoder=dict(lr_mult=0.1), **layers)))

@@ -50,8 +50,7 @@ mini_pretrain_hook = dict(
     type='DPTRPretrainHook',
     embeddings='data/dptr/words',
     orp_bank='data/dptr/backgrounds',
-    typeset=True,
-    epochs=3,
+    epochs=2,
     cfg_options={'optim_wrapper.optimizer.lr': 1.5e-3},
     pretrain_dir='work_dirs/dptr_pretrain_mini')
 # CTC finds out late which slot stands for what, then learns fast: it needs many, small steps.
@@ -59,3 +58,6 @@ mini_ctc_pretrain_hook = dict(
     mini_pretrain_hook,
     cfg_options={'optim_wrapper.optimizer.lr': 3e-3, 'train_dataloader.batch_size': 64})
 mini_custom_hooks = [mini_pretrain_hook, dict(type='NonFiniteLossHook')]
+# For recognizers with an encoder before their FMU.
+mini_typeset_hook = dict(mini_pretrain_hook, typeset=True, epochs=3)
+mini_typeset_hooks = [mini_typeset_hook, dict(type='NonFiniteLossHook')]

@@ -37,7 +37,7 @@ optim_wrapper = dict(
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
 custom_hooks = [
-    dict(_base_.mini_pretrain_hook, typeset=False, epochs=2, twins=['cross_decoder']),
+    dict(_base_.mini_pretrain_hook, twins=['cross_decoder']),
     dict(type='NonFiniteLossHook'),
 ]
 log_processor = dict(by_epoch=False)

@@ -10,6 +10,6 @@ train_dataloader = dict(dataset=dict(data_root=root))
 test_dataloader = dict(dataset=dict(data_root=root))
 val_dataloader = test_dataloader
 custom_hooks = [
-    dict(_base_.mini_pretrain_hook, embeddings=f'{root}/embeddings'),
+    dict(_base_.mini_typeset_hook, embeddings=f'{root}/embeddings'),
     dict(type='NonFiniteLossHook'),
 ]

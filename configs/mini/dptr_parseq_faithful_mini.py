@@ -46,8 +46,6 @@ default_hooks = _base_.mini_default_hooks
 pretrain_hook = dict(
     embeddings='data/dptr/words_with_padding',
     load=['decoder'],
-    typeset=False,
-    epochs=2,
     cfg_options={
         **_base_.mini_pretrain_hook.cfg_options,
         'model.with_position': False,

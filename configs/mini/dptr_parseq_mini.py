@@ -1,9 +1,14 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# DPTR-PARSeq, small enough for two CPU cores.
-_base_ = ['../dptr_parseq.py', '../_base_/mini.py']
+# DPTR-PARSeq, small enough for two CPU cores. Its encoder stands apart from the backbone, so that
+# typeset text can train it; ViT-S of dptr_parseq.py is both in one.
+_base_ = ['../parseq_vit-small.py', '../_base_/mini.py']
+
+embeddings = 'data/dptr/words'
+orp_bank = 'data/dptr/backgrounds'
 
 width = 128
 model = dict(
+    type='DPTRRecognizer',
     # A few thousand crops are too few for a ViT from scratch.
     backbone=dict(
         _delete_=True,
@@ -30,7 +35,7 @@ model = dict(
         max_seq_len=30,
         dictionary=_base_.mini_dictionary,
         module_loss=dict(letter_case='lower')),
-    neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
+    neck=dict(type='FMU', num_heads=4, feedforward_ratio=2, dropout=0.))
 
 train_dataloader = dict(_delete_=True, **_base_.mini_train_dataloader)
 test_dataloader = dict(_delete_=True, **_base_.mini_test_dataloader)
@@ -42,6 +47,6 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, **_base_.mini_optimizer), clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
-custom_hooks = _base_.mini_custom_hooks
+custom_hooks = _base_.mini_typeset_hooks
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

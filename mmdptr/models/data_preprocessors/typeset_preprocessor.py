@@ -9,7 +9,6 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from mmocr.registry import MODELS
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from mmdptr.writing import graphemes, visual_order
 
@@ -75,28 +74,31 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         """
         samples = self.cast_data(data["data_samples"])
         memories = self.cast_data(data["inputs"])
-        if isinstance(memories, Tensor):
-            memories = memories.split([sample.memory_length for sample in samples])
+        sizes = [sample.memory_length for sample in samples]
+        if not isinstance(memories, Tensor):
+            sizes, memories = [len(memory) for memory in memories], torch.cat(memories)
         texts = [graphemes(sample.gt_text.item) for sample in samples]
-        numbers = [len(text) for text in texts]
-        for number, memory, sample in zip(numbers, memories, samples, strict=True):
-            if len(memory) <= number:
+        for text, size in zip(texts, sizes, strict=True):
+            if size <= len(text):
                 raise ValueError(
-                    f"The memory of {sample.gt_text.item!r} has {len(memory)} slots, fewer than "
-                    "its characters. Extract the text embeddings with --spelling characters."
+                    f"The memory of {''.join(text)!r} has {size} slots, fewer than its characters. "
+                    "Extract the text embeddings with --spelling characters."
                 )
-        slots = [[1 + i for i in visual_order(text)] for text in texts]  # from left to right
-        characters = torch.cat([m[own] for m, own in zip(memories, slots, strict=True)])
+        # Behind the pooled feature stand the characters; from left to right, as they are seen.
+        starts = np.cumsum([0, *sizes[:-1]]) + 1
+        rows = [i + visual_order(text) for i, text in zip(starts, texts, strict=True)]
+        index = torch.from_numpy(np.concatenate(rows))
+        characters = memories[index.to(memories.device)]
         if training:
-            ids = [x.token_ids[own] for x, own in zip(samples, slots, strict=True)]
-            token_ids = torch.from_numpy(np.concatenate(ids)).long()
+            token_ids = np.concatenate([sample.token_ids for sample in samples])[index]
             # Where a character stands is for its place to say, not for its features.
-            characters = mix_slots(characters, token_ids, torch.zeros_like(token_ids))
-        lengths = torch.tensor(numbers, device=characters.device)
+            slots = torch.zeros(len(index), dtype=torch.long)
+            characters = mix_slots(characters, torch.from_numpy(token_ids).long(), slots)
+        lengths = torch.tensor([len(text) for text in texts], device=characters.device)
         cover, ratios = typeset(lengths, self.shape, training, self.character_width)
-        maps = cover.to(characters) @ pad_sequence(
-            list(characters.split(numbers)), batch_first=True
-        )
+        words = characters.new_zeros(*cover.shape[::2], characters.shape[1])
+        words[torch.arange(cover.shape[2], device=lengths.device) < lengths[:, None]] = characters
+        maps = cover.to(words) @ words
         if training:
             maps = self._degrade(maps, characters.square().mean().sqrt())
         for sample, ratio in zip(samples, ratios.tolist(), strict=True):

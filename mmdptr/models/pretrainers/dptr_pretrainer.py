@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.position import sinusoids
 
-from .decoder_of_stage_1 import decoder_of_stage_1
 from .slot_prior import SlotPrior
+from .stage_1 import check_width, decoder_of_stage_1
 
 
 @MODELS.register_module()
@@ -84,12 +84,7 @@ class DPTRPretrainer(BaseRecognizer):
         Raises:
             ValueError: The embeddings have another width than ``embed_dims``.
         """
-        if inputs.shape[-1] != self.embed_dims:
-            raise ValueError(
-                f"The text embeddings have width {inputs.shape[-1]}, the model expects "
-                f"embed_dims={self.embed_dims}. Set model.embed_dims={inputs.shape[-1]}, or give "
-                "the store that belongs to this config."
-            )
+        check_width(inputs, self.embed_dims)
         memory = self.projection(inputs).repeat_interleave(self.layout.slots_per_token, dim=1)
         if self.with_position:
             memory = memory + sinusoids(*memory.shape[1:]).to(memory)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.recognizers.dptr_recognizer import DPTRRecognizer
 
-from .decoder_of_stage_1 import decoder_of_stage_1
+from .stage_1 import check_width, decoder_of_stage_1
 
 
 @MODELS.register_module()
@@ -79,12 +79,7 @@ class TypesetPretrainer(DPTRRecognizer):
         Raises:
             ValueError: The embeddings have another width than ``embed_dims``.
         """
-        if inputs.shape[-1] != self.embed_dims:
-            raise ValueError(
-                f"The text embeddings have width {inputs.shape[-1]}, the model expects "
-                f"embed_dims={self.embed_dims}. Set model.embed_dims={inputs.shape[-1]}, or give "
-                "the store that belongs to this config."
-            )
+        check_width(inputs, self.embed_dims)
         features = self.projection(inputs)
         return features.transpose(1, 2).unflatten(2, self.grid) if self.is_map else features
 

@@ -1,8 +1,10 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""What both kinds of stage 1 make of a recognizer's decoder config."""
+"""What both kinds of stage 1 share."""
 
 import copy
 from typing import Any
+
+from torch import Tensor
 
 from mmdptr.models.memory import MemoryLayout
 
@@ -21,3 +23,17 @@ def decoder_of_stage_1(decoder: dict[str, Any], layout: MemoryLayout) -> dict[st
         loss = {"type": "DPTRLoss", "trim_targets": layout.any_length}
         decoder["module_loss"].update(loss)
     return decoder
+
+
+def check_width(inputs: Tensor, embed_dims: int) -> None:
+    """Refuse text embeddings (N, L, D) of another width.
+
+    Raises:
+        ValueError: D is not ``embed_dims``.
+    """
+    if inputs.shape[-1] != embed_dims:
+        raise ValueError(
+            f"The text embeddings have width {inputs.shape[-1]}, the model expects "
+            f"embed_dims={embed_dims}. Set model.embed_dims={inputs.shape[-1]}, or give the store "
+            "that belongs to this config."
+        )

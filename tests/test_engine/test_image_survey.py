@@ -23,7 +23,8 @@ class Crops(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         text, ratio = self.crops[index]
-        ratio = min(1.0, ratio * (1 + 0.1 * np.random.rand() + 0.1 * random.random()))
+        chance = np.random.rand() + random.random() + torch.rand(1).item()
+        ratio = min(1.0, ratio * (1 + 0.06 * chance))
         data_sample = sample(text, valid_ratio=ratio, img_shape=(32, 64))
         return {"inputs": torch.randint(255, (3, 32, 64)), "data_samples": data_sample}
 

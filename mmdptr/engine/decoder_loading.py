@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .dictionary_remapping import remap_classes
 
 DECODER = "decoder"
+ENCODER = "encoder"
 NECK = "neck"
 SLOT_PRIOR = "slot_prior"
 PARTS = (DECODER, SLOT_PRIOR)
@@ -85,7 +86,9 @@ def load_decoder(
         raise ValueError(f"Unknown parts {unknown}. Expected some of {', '.join(PARTS)}.")
     state, meta = read_checkpoint(checkpoint)
     theirs, ours = meta.get("dictionary") or [], recognizer.decoder.dictionary.dict
-    trained = meta.get("parts", [DECODER])
+    # Earlier checkpoints do not say it, but hold an encoder only if stage 1 trained it.
+    found = {key.partition(".")[0] for key in state}
+    trained = meta.get("parts") or [x for x in (ENCODER, DECODER) if x == DECODER or x in found]
     if not remap_dictionary:
         check_dictionary(theirs, recognizer.decoder.dictionary, checkpoint)
     loaded, prior = {}, None

@@ -246,27 +246,29 @@ def test_text_teaches_every_parameter(row: str, text_store: Path, orp_bank: Path
 
 
 @pytest.mark.usefixtures("_double_precision")
+@pytest.mark.parametrize("layers", [0, 1])
 @pytest.mark.parametrize("row", ROWS)
-def test_typeset_text_teaches_all_but_the_backbone(
-    row: str, text_store: Path, orp_bank: Path
+def test_typeset_text_teaches_all_that_reads(
+    row: str, layers: int, text_store: Path, orp_bank: Path
 ) -> None:
     store, bank = TextEmbeddingStore(text_store), ORPBank(orp_bank)
-    recognizer = make(config(row))
+    recognizer = make(config(row, num_layers=layers))
     shape = recognizer.feature_shape(images(), samples(1.0, 1.0))
-    cfg = build_pretrain_config(config(row), store, bank, typeset={"feature_shape": shape})
+    model_config = config(row, num_layers=layers)
+    cfg = build_pretrain_config(model_config, store, bank, typeset={"feature_shape": shape})
     model = make(cfg.model)
     assert isinstance(model, TypesetPretrainer)
     ours = {k for k in model.state_dict() if not k.startswith("projection.")}
     theirs = {k for k in recognizer.state_dict() if k.startswith(model.parts)}
     assert ours == theirs
-    assert ("encoder" in model.parts) == (row in READ_MAPS)
+    reads = recognizer.layout.reads_encoder if layers else row in READ_MAPS
+    assert ("encoder" in model.parts) == (reads and recognizer.with_encoder)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     batch = FUNCTIONS.get(cfg.train_dataloader.collate_fn.type)([dataset[i] for i in range(40, 44)])
     data = model.data_preprocessor(batch, training=True)
     silent = silent_parameters(model, data["inputs"], data["data_samples"])
-    assert silent == SILENT.get(row, set()) | {
-        name for name in SILENT_BEFORE_THE_FMU.get(row, set()) if name.startswith("encoder.")
-    }
+    expected = SILENT.get(row, set()) | SILENT_BEFORE_THE_FMU.get(row, set())
+    assert silent == {name for name in expected if name.startswith((*model.parts, "projection"))}
 
 
 @pytest.mark.usefixtures("_double_precision")

@@ -85,7 +85,9 @@ def build_pretrain_config(
             with_position=recognizer.get("with_position", True),
             **typeset,
         )
-        reads_encoder |= layout.site == "out_enc" and bool(recognizer.get("backbone"))
+        # Between backbone and FMU it is trained, unless the FMU has layers of its own to read with.
+        before = layout.site == "out_enc" and bool(recognizer.get("backbone"))
+        reads_encoder |= before and not recognizer["neck"].get("num_layers")
     if reads_encoder and recognizer.get("encoder"):
         cfg.model.encoder = recognizer["encoder"]
     for loader in (cfg.train_dataloader, cfg.val_dataloader):

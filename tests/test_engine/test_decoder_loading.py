@@ -265,3 +265,22 @@ def test_the_fmu_that_typeset_text_trained_comes_with_the_decoder(
         "nothing was loaded",
         recognizer(encoder=None, memory={"site": "feat", "form": "sequence", "width": "d_model"}),
     )
+
+
+def test_files_of_earlier_runs_bring_their_encoder_too(tmp_path: Path) -> None:
+    """They do not say what stage 1 trained."""
+    memory = {"site": "feat", "form": "row", "width": "d_model"}
+    model = recognizer(memory=memory)
+    stage1 = MODELS.build(
+        {
+            "type": "DPTRPretrainer",
+            "encoder": nrtr()["encoder"],
+            "decoder": nrtr_decoder(),
+            "memory": memory,
+            "embed_dims": 32,
+        }
+    )
+    path = save(stage1, tmp_path / "decoder.pth", lambda x: x["meta"]["dptr"].pop("parts"))
+    assert load_decoder(model, path).parts == ("encoder", "decoder")
+    ours, theirs = model.encoder.state_dict(), stage1.encoder.state_dict()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)

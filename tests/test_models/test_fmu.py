@@ -83,12 +83,15 @@ def test_equals_the_literal_computation(shape: tuple[int, int], with_position: b
 
 @settings(deadline=None, max_examples=25)
 @given(
+    st.sampled_from([0, 1]),
     st.sampled_from([(1, 12), (3, 4), (2, 6)]),
     st.lists(st.floats(0.01, 1.0), min_size=2, max_size=2),
     st.sampled_from([1e4, -3.0, 0.0]),
 )
-def test_padding_never_counts(shape: tuple[int, int], ratios: list[float], garbage: float) -> None:
-    neck = fmu()
+def test_padding_never_counts(
+    layers: int, shape: tuple[int, int], ratios: list[float], garbage: float
+) -> None:
+    neck = fmu(num_layers=layers)
     tokens = torch.randn(2, *shape, WIDTH)
     expected = neck(tokens.flatten(1, 2), shape, ratios)
     for sample, ratio in zip(tokens, ratios, strict=True):
@@ -124,6 +127,59 @@ def test_positions_touch_the_keys_but_not_the_values() -> None:
     torch.testing.assert_close(neck(tokens[:, order], (3, 4)), neck(tokens, (3, 4)))
 
 
+def attend(weights: dict[str, Tensor], heads: int, tokens: Tensor) -> Tensor:
+    """Self-attention of one sample's tokens (L, C), head by head."""
+    q, k, v = (tokens @ weights["in_proj_weight"].T + weights["in_proj_bias"]).chunk(3, dim=1)
+    merged = []
+    for part in torch.arange(WIDTH).chunk(heads):
+        scores = q[:, part] @ k[:, part].T / math.sqrt(len(part))
+        merged.append(scores.softmax(dim=1) @ v[:, part])
+    return torch.cat(merged, dim=1) @ weights["out_proj.weight"].T + weights["out_proj.bias"]
+
+
+def below(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+@pytest.mark.parametrize("with_position", [True, False])
+def test_layers_are_pre_norm_and_know_positions_and_padding(with_position: bool) -> None:
+    neck = fmu(num_layers=2, with_position=with_position)
+    tokens, shape = torch.randn(2, 12, WIDTH), (3, 4)
+    weights = {k: v.detach() for k, v in neck.named_parameters()}
+    read = torch.zeros_like(tokens)
+    for sample, out, columns in zip(tokens, read, (4, 2), strict=True):
+        rows = [y * 4 + x for y in range(3) for x in range(columns)]
+        state = sample[rows]
+        if with_position:
+            state = state + sine_positions(*shape, WIDTH)[rows]
+        for number in range(2):
+            layer = below(weights, f"layers.layers.{number}.")
+            normed = F.layer_norm(state, (WIDTH,), layer["norm1.weight"], layer["norm1.bias"])
+            state = state + attend(below(layer, "self_attn."), 4, normed)
+            normed = F.layer_norm(state, (WIDTH,), layer["norm2.weight"], layer["norm2.bias"])
+            hidden = F.gelu(normed @ layer["linear1.weight"].T + layer["linear1.bias"])
+            state = state + hidden @ layer["linear2.weight"].T + layer["linear2.bias"]
+        norm = below(weights, "layers.norm.")
+        out[rows] = F.layer_norm(state, (WIDTH,), norm["weight"], norm["bias"])
+    found = neck(tokens, shape, [1.0, 0.5])
+    neck.layers = None  # what the queries then make of it is tested above
+    expected = neck(read, shape, [1.0, 0.5])
+    assert expected.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_compute_the_same_in_training() -> None:
+    neck, tokens = fmu(num_layers=2, dropout=0.0), torch.randn(2, 12, WIDTH)
+    with torch.no_grad():  # where torch takes a fast path of its own
+        expected = neck(tokens, (3, 4), [1.0, 0.5])
+    found = neck.train()(tokens, (3, 4), [1.0, 0.5])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_paper_has_no_layers() -> None:
+    assert not any(name.startswith("layers") for name in fmu().state_dict())
+
+
 def test_attention_sums_to_one_and_is_zero_on_padding() -> None:
     neck, tokens = fmu(), torch.randn(2, 12, WIDTH)
     memory, attention = neck(tokens, (3, 4), [1.0, 0.5], return_attention=True)
@@ -155,7 +211,7 @@ def test_heads_must_divide_the_channels() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    neck = FMU(embed_dims=WIDTH, num_heads=4).train()
+    neck = FMU(embed_dims=WIDTH, num_heads=4, num_layers=2).train()
     neck(torch.randn(2, 12, WIDTH), (3, 4), [1.0, 0.5]).square().sum().backward()
     silent = [k for k, v in neck.named_parameters() if v.grad is None or not v.grad.any()]
     assert silent == []

@@ -22,8 +22,10 @@ class FMU(BaseModule):
     residual. Its output replaces the memory that the decoder reads, so that the decoder meets as
     many slots, in the order of reading, as the text embeddings had that it was pre-trained on.
 
-    Two things are ours: padded columns are masked, and positions are added to the keys (tokens
-    without positions have no reading order, and an untrained encoder shows little of its own).
+    Three things are ours: padded columns are masked; positions are added to the keys (tokens
+    without positions have no reading order, and an untrained encoder shows little of its own); and
+    the tokens may first attend to each other, for one cross-attention cannot count: which of the
+    tokens belong to the third character depends on the width of the two before it.
 
     Args:
         embed_dims (int): Channels C of the memory. :class:`DPTRRecognizer` fills it in from the
@@ -33,7 +35,10 @@ class FMU(BaseModule):
         num_heads (int): Attention heads. Defaults to 8.
         feedforward_ratio (int): Width of the feed-forward layer as a multiple of C. Defaults to 4.
         dropout (float): Dropout after attention and feed-forward layer. Defaults to 0.1.
-        with_position (bool): Whether to add 2-D sinusoid positions to the keys. Defaults to True.
+        with_position (bool): Whether to add 2-D sinusoid positions to the keys, and to the tokens
+            before they attend to each other. Defaults to True.
+        num_layers (int): Transformer layers (pre-norm) over the tokens before the queries read
+            them. Defaults to 0: none, as in the paper.
         init_cfg (dict or list[dict], optional): Initialization config. Defaults to None.
     """
 
@@ -45,6 +50,7 @@ class FMU(BaseModule):
         feedforward_ratio: int = 4,
         dropout: float = 0.1,
         with_position: bool = True,
+        num_layers: int = 0,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -54,6 +60,7 @@ class FMU(BaseModule):
                 "divisor."
             )
         self.with_position = with_position
+        self.layers = _encoder(embed_dims, num_heads, feedforward_ratio, dropout, num_layers)
         self.queries = nn.Parameter(torch.empty(num_queries, embed_dims))
         self.attention = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)
         self.norm = nn.LayerNorm(embed_dims)
@@ -91,15 +98,17 @@ class FMU(BaseModule):
             Tensor or tuple[Tensor, Tensor]: Memory of shape (N, Q, C); with ``return_attention``
             also the attention of the queries, averaged over the heads, of shape (N, Q, H, W).
         """
-        keys = tokens
-        if self.with_position:
-            keys = tokens + sine_positions(*shape, tokens.shape[2]).to(tokens)
+        mask = padding_mask(shape, valid_ratios, tokens.device)
+        positions = sine_positions(*shape, tokens.shape[2]).to(tokens) if self.with_position else 0
+        if self.layers is not None:
+            tokens = self.layers(tokens + positions, src_key_padding_mask=mask)
+        keys = tokens + positions
         queries = self.queries.expand(len(tokens), -1, -1)
         merged, attention = self.attention(
             queries,
             keys,
             tokens,
-            key_padding_mask=padding_mask(shape, valid_ratios, tokens.device),
+            key_padding_mask=mask,
             need_weights=return_attention,
         )
         memory = queries + self.dropout(merged)
@@ -107,6 +116,26 @@ class FMU(BaseModule):
         if return_attention:
             return memory, attention.unflatten(2, shape)
         return memory
+
+
+def _encoder(
+    embed_dims: int, num_heads: int, feedforward_ratio: int, dropout: float, num_layers: int
+) -> nn.TransformerEncoder | None:
+    """Layers over the tokens, None for none: their final norm would change the tokens."""
+    if not num_layers:
+        return None
+    layer = nn.TransformerEncoderLayer(
+        embed_dims,
+        num_heads,
+        feedforward_ratio * embed_dims,
+        dropout,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
+    )
+    # Nested tensors are for norm_first=False.
+    norm = nn.LayerNorm(embed_dims)
+    return nn.TransformerEncoder(layer, num_layers, norm, enable_nested_tensor=False)
 
 
 def valid_columns(width: int, valid_ratio: float) -> int:

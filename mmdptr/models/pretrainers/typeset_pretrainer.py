@@ -17,21 +17,20 @@ from .stage_1 import check_width, decoder_of_stage_1
 
 @MODELS.register_module()
 class TypesetPretrainer(DPTRRecognizer):
-    """Trains what stands behind the backbone to read text that is set like an image of it.
+    """Trains what reads, and not what sees, on text that is set like the features of its image.
 
-    The recognizer with a linear layer over text embeddings in its backbone's place: encoder, FMU
+    The recognizer with a linear layer over text embeddings in the place of what sees: encoder, FMU
     and decoder are built from its own config and keep their names, so that any checkpoint loads
-    into it. An encoder is trained too if it stands between backbone and FMU, or runs over what the
-    FMU makes. Ours; the paper (arXiv 2408.05706) pre-trains the decoder alone, which
-    :class:`DPTRPretrainer` does.
+    into it. An FMU with layers of its own reads what stands before it; else the encoder between
+    backbone and FMU is trained too. So is one that runs over what the FMU makes. Ours; the paper
+    (arXiv 2408.05706) pre-trains the decoder alone, which :class:`DPTRPretrainer` does.
 
     Args:
         decoder (dict): The recognizer's decoder config. A ``CEModuleLoss`` in it becomes
             :class:`DPTRLoss`; decoders with losses of their own keep them.
         neck (dict): Its FMU config.
         feature_shape (Sequence[int]): What the text stands for: (C, H, W) for maps of C channels,
-            (L, C) for sequences of L tokens, as the backbone gives them, or the encoder of a
-            recognizer without backbone.
+            (L, C) for sequences of L tokens; see :meth:`DPTRRecognizer.feature_shape`.
         embed_dims (int): Width D of the text embeddings. Defaults to 512, that of ViT-B/16.
         character_width (float, optional): Columns that a character takes on average, where images
             keep their shape and are padded, see :func:`typeset`. Defaults to None: they fill the

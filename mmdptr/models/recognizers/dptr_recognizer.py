@@ -108,24 +108,35 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         if not self.with_neck:
             raise ValueError("This recognizer has no FMU. Set model.neck=dict(type='FMU').")
         feat = self.extract_feat(inputs)
-        out_enc = self._encode(feat, data_samples) if self.layout.site == "out_enc" else None
-        tokens, shape = self.layout.tokens(feat, out_enc)
+        tokens, shape = self.layout.tokens(feat, self._encode_site(feat, data_samples))
         return self.neck(tokens, shape, _valid_ratios(data_samples), return_attention=True)[1]
 
     @torch.no_grad()
     def feature_shape(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample]
     ) -> tuple[int, ...]:
-        """Return the shape of what the backbone makes of an image, of the encoder without one.
+        """Return the shape of what stands before the layers that learn to read typeset text.
 
-        This is what typeset text stands for in stage 1, see :class:`TypesetPretrainer`.
+        These are the FMU's own, if it has some; else those of the encoder behind the backbone.
+
+        Returns:
+            tuple[int, ...]: (C, H, W), or (L, C) of a sequence; see :class:`TypesetPretrainer`.
         """
         training = self.training
         features = self.eval().extract_feat(inputs)
-        if not self.with_backbone and self.with_encoder:
+        if self.with_neck and self.neck.layers is not None:
+            tokens, grid = self.layout.tokens(features, self._encode_site(features, data_samples))
+            features = tokens.transpose(1, 2).unflatten(2, grid)
+        elif not self.with_backbone and self.with_encoder:
             features = self.encoder(features, data_samples)
         self.train(training)
         return tuple(features.shape[1:])
+
+    def _encode_site(
+        self, feat: Tensor, data_samples: list[TextRecogDataSample] | None
+    ) -> Tensor | None:
+        """What the encoder gives the FMU, None if the FMU stands before it."""
+        return self._encode(feat, data_samples) if self.layout.site == "out_enc" else None
 
     def _encode(
         self, feat: Tensor, data_samples: list[TextRecogDataSample] | None
@@ -157,8 +168,7 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         """
         feat = self.extract_feat(inputs)
         ratios = _valid_ratios(data_samples)
-        out_enc = self._encode(feat, data_samples) if self.layout.site == "out_enc" else None
-        tokens, shape = self.layout.tokens(feat, out_enc)
+        tokens, shape = self.layout.tokens(feat, self._encode_site(feat, data_samples))
         samples = _with_ratios(data_samples, [1.0] * len(tokens))
         memory = {"feat": feat, **self.layout.arrange(self.neck(tokens, shape, ratios))}
         if "out_enc" not in memory:

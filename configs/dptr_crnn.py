@@ -8,9 +8,8 @@ orp_bank = 'data/dptr/backgrounds'
 
 # MMOCR's default of 40 would cost 80 slots; 25 characters are what the others read, too.
 model = dict(
-    type='DPTRRecognizer', decoder=dict(max_seq_len=25), neck=dict(type='FMU'))
+    type='DPTRRecognizer', decoder=dict(max_seq_len=25), neck=dict(type='FMU', num_layers=2))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),
 ]
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

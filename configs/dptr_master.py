@@ -8,10 +8,9 @@ orp_bank = 'data/dptr/backgrounds'
 
 model = dict(
     type='DPTRRecognizer',
-    neck=dict(type='FMU'),
+    neck=dict(type='FMU', num_layers=2),
     decoder=dict(type='CachedMasterDecoder'))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),
 ]
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

@@ -6,11 +6,9 @@ _base_ = ['parseq_vit-small.py']
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
-model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
+model = dict(type='DPTRRecognizer', neck=dict(type='FMU', num_layers=2))
 
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),
 ]
-# The decoder knows something already.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

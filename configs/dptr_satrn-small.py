@@ -8,7 +8,7 @@ orp_bank = 'data/dptr/backgrounds'
 
 model = dict(
     type='DPTRRecognizer',
-    neck=dict(type='FMU'),
+    neck=dict(type='FMU', num_layers=2),
     decoder=dict(type='CachedNRTRDecoder'))
 custom_hooks = [
     dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),

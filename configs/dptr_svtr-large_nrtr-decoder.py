@@ -17,9 +17,8 @@ decoder = dict(
     d_inner=4 * width,
     **_base_.nrtr_decoder)
 model = dict(
-    type='DPTRRecognizer', neck=dict(type='FMU'), decoder=dict(_delete_=True, **decoder))
+    type='DPTRRecognizer', neck=dict(type='FMU', num_layers=2), decoder=dict(_delete_=True, **decoder))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),
 ]
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

@@ -16,7 +16,7 @@ model = dict(
     type='DPTRRecognizer',
     backbone=dict(_delete_=True, type='ViT', embed_dim=width, drop_path_rate=0.1),
     encoder=None,
-    neck=dict(type='FMU'),
+    neck=dict(type='FMU', num_layers=2),
     memory=dict(site='feat', form='sequence', width='d_model', any_length=True),
     decoder=dict(
         type='NRTRMapDecoder',
@@ -40,13 +40,12 @@ test_dataloader = dict(batch_size=128, dataset=dict(pipeline=test_pipeline))
 val_dataloader = test_dataloader
 
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),
 ]
 train_cfg = dict(max_epochs=10)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=4e-4, weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))
+    optimizer=dict(_delete_=True, type='AdamW', lr=4e-4, weight_decay=0.01))
 param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=10, eta_min=1e-8, convert_to_iter_based=True),
 ]

@@ -3,10 +3,12 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmocr.registry import TASK_UTILS
 
 import mmdptr
@@ -90,6 +92,13 @@ def build_pretrain_config(
         reads_encoder |= before and not recognizer["neck"].get("num_layers")
     if reads_encoder and recognizer.get("encoder"):
         cfg.model.encoder = recognizer["encoder"]
+    elif typeset is not None and not recognizer["neck"].get("num_layers"):
+        print_log(
+            "Nothing but the FMU's queries reads typeset text here, and one layer learns next to "
+            "nothing from it. Set model.neck.num_layers=2, or the hook's typeset=False.",
+            "current",
+            logging.WARNING,
+        )
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         dataset = loader.dataset
         dataset.embeddings = store.config

@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 import mmdptr
 from mmdptr.embeddings import ORPBank, TextEmbeddingStore
+from mmdptr.engine import pretrain_config
 from mmdptr.engine.pretrain_config import build_pretrain_config, config_folder, fingerprint
 from tests.builders import (
     CHARACTERS,
@@ -200,3 +201,37 @@ def test_another_version_trains_again(
     before = key(store, bank)
     monkeypatch.setattr(mmdptr, "__version__", "99.0")
     assert key(store, bank) != before
+
+
+@pytest.fixture(scope="module")
+def spelled_store(tmp_path_factory: pytest.TempPathFactory) -> TextEmbeddingStore:
+    folder = tmp_path_factory.mktemp("s") / "spelled"
+    return TextEmbeddingStore(write_store(folder, words(50), spelling="characters"))
+
+
+@pytest.mark.parametrize(
+    ("neck", "encoder", "trained", "warned"),
+    [
+        ({"type": "FMU"}, True, True, False),
+        ({"type": "FMU", "num_layers": 2}, True, False, False),  # the encoder is left to see
+        ({"type": "FMU", "num_layers": 2}, False, False, False),
+        ({"type": "FMU"}, False, False, True),
+    ],
+)
+def test_what_reads_typeset_text(
+    neck: dict[str, Any],
+    encoder: bool,
+    trained: bool,
+    warned: bool,
+    spelled_store: TextEmbeddingStore,
+    bank: ORPBank,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pretrain_config, "print_log", lambda text, *_: said.append(text))
+    recognizer = nrtr(neck=neck, **({} if encoder else {"encoder": None}))
+    typeset = {"feature_shape": [WIDTH, 1, 16], "character_width": None}
+    cfg = build_pretrain_config(recognizer, spelled_store, bank, typeset=typeset)
+    assert cfg.model.type == "TypesetPretrainer"
+    assert ("encoder" in cfg.model) == trained
+    assert ["next to nothing" in text for text in said] == [True] * warned

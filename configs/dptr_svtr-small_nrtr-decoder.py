@@ -17,7 +17,9 @@ decoder = dict(
     d_inner=4 * width,
     **_base_.nrtr_decoder)
 model = dict(
-    type='DPTRRecognizer', neck=dict(type='FMU', num_layers=2), decoder=dict(_delete_=True, **decoder))
+    type='DPTRRecognizer',
+    neck=dict(type='FMU', num_layers=2),
+    decoder=dict(_delete_=True, **decoder))
 custom_hooks = [
     dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),

@@ -56,8 +56,8 @@ mini_pretrain_hook = dict(
 mini_custom_hooks = [mini_pretrain_hook, dict(type='NonFiniteLossHook')]
 mini_typeset_hook = dict(mini_pretrain_hook, typeset=True, epochs=3)
 mini_typeset_hooks = [mini_typeset_hook, dict(type='NonFiniteLossHook')]
-# CTC finds out late which slot stands for what, then learns fast: it needs many, small steps.
-mini_ctc_options = {'optim_wrapper.optimizer.lr': 3e-3, 'train_dataloader.batch_size': 64}
+# CTC finds out late which slot stands for what, then learns fast: it needs many steps.
+mini_ctc_options = {**mini_pretrain_hook['cfg_options'], 'train_dataloader.batch_size': 64}
 mini_ctc_hooks = [
     dict(mini_typeset_hook, cfg_options=mini_ctc_options),
     dict(type='NonFiniteLossHook'),

@@ -1,5 +1,9 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Print Markdown tables of the results of a study, and how many runs are still to be made."""
+"""Print Markdown tables of the results of a study, and how many runs are still to be made.
+
+Of several studies with recipes of the same names the variants stand together, and are compared with
+the first variant of the first.
+"""
 
 import argparse
 import json
@@ -26,6 +30,12 @@ def read_results(study: Study, folder: Path) -> Results:
         if file.is_file():
             seeds[run.seed] = json.loads(file.read_text(encoding="utf-8"))
     return results
+
+
+def by_recipe(results: Results) -> Results:
+    """Put the variants of a recipe together, recipes in the order of their first."""
+    order = list(dict.fromkeys(recipe for recipe, _ in results))
+    return dict(sorted(results.items(), key=lambda item: order.index(item[0][0])))
 
 
 def cell(values: Sequence[float], form: str = ".1f") -> str:
@@ -103,18 +113,34 @@ def print_table(title: str, rows: Sequence[dict[str, str]]) -> None:
 @exit_with_message
 def main() -> None:
     """Run the tool."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", type=Path, help="YAML file, such as tools/study/recognizers.yaml")
-    parser.add_argument("--results", type=Path, help="default: results/<study> beside the study")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "studies", type=Path, nargs="+", help="YAML files, such as tools/study/recognizers.yaml"
+    )
+    parser.add_argument(
+        "--results", type=Path, nargs="+", help="default: results/<study> beside each study"
+    )
     args = parser.parse_args()
-    study = read_study(args.study)
-    results = read_results(study, args.results or results_folder(args.study))
-    if accuracies := accuracy_rows(study, results):
+    folders = args.results or [results_folder(study) for study in args.studies]
+    if len(folders) != len(args.studies):
+        raise ValueError(
+            f"--results has {len(folders)} folders for {len(args.studies)} studies. Give one each."
+        )
+    studies = [read_study(path) for path in args.studies]
+    results: Results = {}
+    for study, folder in zip(studies, folders, strict=True):
+        found = read_results(study, folder)
+        if both := sorted(results.keys() & found.keys()):
+            names = ", ".join("-".join(key) for key in both)
+            raise ValueError(f"Two of the studies have {names}. Give studies of other variants.")
+        results |= found
+    results = by_recipe(results)
+    if accuracies := accuracy_rows(studies[0], results):
         print_table("Word accuracy in %", accuracies)
     if stage_1 := stage_1_rows(results):
         print_table(f"Stage 1, words spelled in % ({machines(results)})", stage_1)
     done = sum(map(len, results.values()))
-    print(f"{done} of {len(study.runs)} runs are done.")
+    print(f"{done} of {sum(len(study.runs) for study in studies)} runs are done.")
 
 
 if __name__ == "__main__":

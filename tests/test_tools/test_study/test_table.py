@@ -82,6 +82,31 @@ def test_several_seeds_give_mean_and_spread(call: Callable[..., str]) -> None:
     assert dptr[-1] == "+35.0 ± 21.2"
 
 
+def test_variants_of_several_studies_stand_together(call: Callable[..., str]) -> None:
+    call(run)
+    Path("words.yaml").rename("first.yaml")
+    Path("results/words").rename("results/first")
+    write_study(variants={"slots": {"model.accuracy": 0.4}}, recipes={"two": "two.py"})
+    call(run)
+    Path("words.yaml").rename("second.yaml")
+    Path("results/words").rename("results/second")
+    Path("first.yaml").rename("words.yaml")
+    Path("results/first").rename("results/words")
+    printed = call(table, "second.yaml")
+    assert printed.endswith("5 of 5 runs are done.\n")
+    assert [[row[0], row[1], row[-1]] for row in read_tables(printed)[0][1:]] == [
+        ["one", "scratch", "-"],
+        ["one", "dptr", "+20.0"],
+        ["two", "scratch", "-"],
+        ["two", "dptr", "+20.0"],
+        ["two", "slots", "+10.0"],
+    ]
+    with pytest.raises(SystemExit, match="Two of the studies have one-dptr, one-scratch"):
+        call(table, "words.yaml")
+    with pytest.raises(SystemExit, match="1 folders for 2 studies"):
+        call(table, "second.yaml", "--results", "results/words")
+
+
 def test_accuracy_is_drawn_against_the_number_in_a_recipes_name(call: Callable[..., str]) -> None:
     write_study(recipes={"a@500": "one.py", "a@2000": "two.py"}, seeds=[0, 1])
     with pytest.raises(SystemExit, match="no results of recipes that are named"):

@@ -6,7 +6,7 @@ custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
-model = dict(type='DPTRRecognizer', neck=dict(type='FMU', num_layers=2))
+model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
 train_dataloader = dict(dataset=dict(pipeline=_base_.abinet_train_pipeline))
 # At lower rates its attention begins to tell slots apart only after thousands of steps.
 custom_hooks = [
@@ -14,7 +14,7 @@ custom_hooks = [
         type='DPTRPretrainHook',
         embeddings=embeddings,
         orp_bank=orp_bank,
-        typeset=True,
         cfg_options={'optim_wrapper.optimizer.lr': 3e-3}),
     dict(type='NonFiniteLossHook'),
 ]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

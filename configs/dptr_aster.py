@@ -6,8 +6,9 @@ custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
-model = dict(type='DPTRRecognizer', neck=dict(type='FMU', num_layers=2))
+model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),
 ]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

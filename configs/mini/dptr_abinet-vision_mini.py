@@ -22,9 +22,9 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, **_base_.mini_optimizer), clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
-faster = {**_base_.mini_typeset_hook.cfg_options, 'optim_wrapper.optimizer.lr': 3e-3}
+faster = {**_base_.mini_pretrain_hook.cfg_options, 'optim_wrapper.optimizer.lr': 6e-3}
 custom_hooks = [
-    dict(_base_.mini_typeset_hook, cfg_options=faster),
+    dict(_base_.mini_pretrain_hook, cfg_options=faster),
     dict(type='NonFiniteLossHook'),
 ]
 log_processor = dict(by_epoch=False)

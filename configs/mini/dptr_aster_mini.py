@@ -26,6 +26,6 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, **_base_.mini_optimizer), clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
-custom_hooks = _base_.mini_typeset_hooks
+custom_hooks = _base_.mini_custom_hooks
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

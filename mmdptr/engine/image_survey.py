@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""What typeset text has to look like: as the images of a training, behind the backbone."""
+"""What typeset text has to look like: as the images of a training, where text is read."""
 
 import random
 import statistics
@@ -25,7 +25,7 @@ def survey_images(model: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:
         dataset (Dataset): The images that it is trained on.
 
     Returns:
-        dict: ``feature_shape``, what the backbone makes of an image (see
+        dict: ``feature_shape``, of what is read of an image (see
         :class:`TypesetPretrainer`), and ``character_width``, the median columns of a character if
         images are padded to one width, else None. The same each time.
 

@@ -42,7 +42,11 @@ def test_ratios_are_to_the_recognizer_without_fmu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "small.py").write_text(f"model = {nrtr(neck={'type': 'FMU'})!r}")
-    times = iter([(9.0, 9.0)] * 3 + [(2.0, 4.0), (3.0, 4.0), (8.0, 2.0)] * 2)
+    times = iter(
+        [(9.0, 9.0)] * 3
+        + [(1.0, 4.0), (2.0, 4.0), (7.0, 2.0)]
+        + [(3.0, 4.0), (4.0, 4.0), (9.0, 2.0)]
+    )
     monkeypatch.setattr(tool, "measure", lambda model, images: next(times))
     out = tmp_path / "fmu.json"
     command = ["fmu.py", str(tmp_path / "small.py"), "--repeats", "2", "--json", str(out)]

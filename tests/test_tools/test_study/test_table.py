@@ -86,7 +86,7 @@ def test_variants_of_several_studies_stand_together(call: Callable[..., str]) ->
     call(run)
     Path("words.yaml").rename("first.yaml")
     Path("results/words").rename("results/first")
-    write_study(variants={"slots": {"model.accuracy": 0.4}}, recipes={"two": "two.py"})
+    write_study(variants={"slots": {"model.accuracy": 0.4}}, recipes={"one": "one.py"})
     call(run)
     Path("words.yaml").rename("second.yaml")
     Path("results/words").rename("results/second")
@@ -97,9 +97,9 @@ def test_variants_of_several_studies_stand_together(call: Callable[..., str]) ->
     assert [[row[0], row[1], row[-1]] for row in read_tables(printed)[0][1:]] == [
         ["one", "scratch", "-"],
         ["one", "dptr", "+20.0"],
+        ["one", "slots", "+10.0"],
         ["two", "scratch", "-"],
         ["two", "dptr", "+20.0"],
-        ["two", "slots", "+10.0"],
     ]
     with pytest.raises(SystemExit, match="Two of the studies have one-dptr, one-scratch"):
         call(table, "words.yaml")

@@ -11,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import Dataset
 
 from mmdptr.engine.isolation import isolated_runner
-from mmdptr.models import DPTRRecognizer
+from mmdptr.models import CLIP4STR, DPTRRecognizer
 from mmdptr.writing import graphemes
 
 IMAGES = 32
@@ -30,12 +30,12 @@ def survey_images(model: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:
         images are padded to one width, else None. The same each time.
 
     Raises:
-        ValueError: The recognizer is no :class:`DPTRRecognizer`.
+        ValueError: The recognizer is neither a :class:`DPTRRecognizer` nor a :class:`CLIP4STR`.
     """
-    if not isinstance(model, DPTRRecognizer):
+    if not isinstance(model, DPTRRecognizer | CLIP4STR):
         raise ValueError(
-            f"Typeset text is for a DPTRRecognizer, found {type(model).__name__}. Set the hook's "
-            "typeset=False."
+            "Typeset text is for a DPTRRecognizer or CLIP4STR, found "
+            f"{type(model).__name__}. Set the hook's typeset=False."
         )
     with isolated_runner():  # loading an image draws random numbers
         random.seed(0)

@@ -60,5 +60,5 @@ def test_it_is_the_same_each_time_and_draws_no_numbers() -> None:
 
 
 def test_only_what_has_an_fmu_is_surveyed() -> None:
-    with pytest.raises(ValueError, match="for a DPTRRecognizer, found NRTR"):
+    with pytest.raises(ValueError, match="for a DPTRRecognizer or CLIP4STR, found NRTR"):
         survey_images(MODELS.build(nrtr("NRTR")), Crops(("dog", 1.0)))

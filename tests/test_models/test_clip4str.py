@@ -91,9 +91,9 @@ def test_the_visual_branch_alone_is_a_parseq() -> None:
         torch.testing.assert_close(model._forward(images()), model.decoder(None, tokens))
 
 
-def with_fmu() -> CLIP4STR:
+def with_fmu(**options: Any) -> CLIP4STR:
     backbone = {"type": "CLIPVisionBackbone", "model": "mmdptr-tiny"}
-    return build(backbone=backbone, neck={"type": "FMU", "dropout": 0.0})
+    return build(backbone=backbone, neck={"type": "FMU", "dropout": 0.0, **options})
 
 
 def test_the_visual_branch_with_an_fmu_is_a_parseq_with_one() -> None:
@@ -291,6 +291,26 @@ def test_both_decoders_begin_with_what_one_has_learnt(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"lacks cross_decoder\.layers\.1"):
         load_decoder(other, tmp_path / "decoder.pth", ["decoder"], twins=["cross_decoder"])
     assert torch.equal(other.decoder.classifier.weight, before)
+
+
+def test_typeset_text_teaches_the_fmu_and_both_decoders(tmp_path: Path) -> None:
+    model = with_fmu(num_layers=1).train()
+    shape = model.feature_shape(images())
+    assert shape == (256, 7, 7)
+    assert model.training
+    neck = {"type": "FMU", "dropout": 0.0, "num_layers": 1}
+    parts = {"decoder": parseq(), "neck": neck, "feature_shape": shape, "embed_dims": 24}
+    pretrainer = MODELS.build({"type": "TypesetPretrainer", **parts}).eval()
+    DPTRExportHook().after_train(SimpleNamespace(model=pretrainer, work_dir=tmp_path))
+    load_decoder(model, tmp_path / "decoder.pth", twins=["cross_decoder"])
+    model.eval().cross_decoding = model.cross_refinement = False
+    with torch.no_grad():
+        # The image's tokens in the place of the text: both read the same.
+        pretrainer.extract_feat = lambda inputs: model.backbone(inputs)  # type: ignore[method-assign]
+        found = pretrainer._forward(images(), samples())
+        torch.testing.assert_close(found, model._forward(images()))
+    for name, parameter in pretrainer.decoder.state_dict().items():
+        assert torch.equal(model.cross_decoder.state_dict()[name], parameter), name
 
 
 # The text branch.

@@ -75,7 +75,7 @@ class CLIP4STR(BaseRecognizer):
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Turn images (N, 3, H, W) into tokens (N, L, C): with an FMU its slots."""
-        tokens, shape = self.layout.tokens(self.backbone(inputs), None)
+        tokens, shape = self._tokens(inputs)
         return tokens if self.neck is None else self.neck(tokens, shape)
 
     @torch.no_grad()
@@ -89,8 +89,25 @@ class CLIP4STR(BaseRecognizer):
         """
         if self.neck is None:
             raise ValueError("This recognizer has no FMU. Set model.neck=dict(type='FMU').")
-        tokens, shape = self.layout.tokens(self.backbone(inputs), None)
+        tokens, shape = self._tokens(inputs)
         return self.neck(tokens, shape, return_attention=True)[1]
+
+    @torch.no_grad()
+    def feature_shape(
+        self, inputs: Tensor, data_samples: list[TextRecogDataSample] | None = None
+    ) -> tuple[int, int, int]:
+        """Return the shape (C, H, W) of the image tokens, which typeset text stands for.
+
+        See :class:`TypesetPretrainer`.
+        """
+        training = self.training
+        tokens, grid = self.eval()._tokens(inputs)
+        self.train(training)
+        return tokens.shape[2], *grid
+
+    def _tokens(self, inputs: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Image tokens of shape (N, L, C), row by row, and their grid."""
+        return self.layout.tokens(self.backbone(inputs), None)
 
     def loss(
         self, inputs: Tensor, data_samples: list[TextRecogDataSample], **kwargs: Any

@@ -78,7 +78,7 @@ def prepare(folder: Path, sha256: str) -> str:
 
 
 def execute(tool: str, folder: Path, lock: int, *arguments: str) -> None:
-    """Run a tool on the config in a work dir; an exception here, such as Ctrl-C, ends it.
+    """Run a tool on the config in a work dir; an exception here, such as Ctrl-C, ends it at once.
 
     Raises:
         RuntimeError: It failed.
@@ -87,14 +87,23 @@ def execute(tool: str, folder: Path, lock: int, *arguments: str) -> None:
     config, options = folder / "config.py", ("--work-dir", folder)
     command: list[str | Path] = [sys.executable, TOOLS / tool, config, *arguments, *options]
     with log.open("a") as output:
-        process = subprocess.run(
-            command, stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock], check=False
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock],
+            start_new_session=True,
         )
-    if process.returncode:
+        try:
+            status = process.wait()
+        except BaseException:
+            # All of them: the data workers of a trainer that is killed alone may sleep for ever.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    if status:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL:])
-        raise RuntimeError(
-            f"tools/{tool} ended with {process.returncode}; the end of {log}:\n{end}"
-        )
+        raise RuntimeError(f"tools/{tool} ended with {status}; the end of {log}:\n{end}")
 
 
 def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
@@ -173,8 +182,11 @@ def main() -> None:
             print(f"{run.name}: {preview(run, results / f'{run.name}.json')}")
         return
 
-    # `kill` must not leave a trainer behind: as an exception, it ends the trainer like Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Neither `kill` nor a closed terminal may leave a trainer behind: as an exception, they end it
+    # like Ctrl-C. nohup's wish to outlive the terminal is kept.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     failed = []
     progress = tqdm(chosen, unit="run")
     for run in progress:

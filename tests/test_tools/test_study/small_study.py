@@ -24,7 +24,7 @@ custom_hooks = [dict(type='DPTRPretrainHook', pretrain_dir='stage_1'), dict(type
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(decoder=dict(lr_mult=0.1))))
 """
 TRAINER = """
-    import json, runpy, sys, time
+    import fcntl, json, runpy, subprocess, sys, time
     from pathlib import Path
 
     config, folder = sys.argv[1], Path(sys.argv[sys.argv.index("--work-dir") + 1])
@@ -36,6 +36,10 @@ TRAINER = """
         sys.exit(3)
     log = folder / f"2026{len((folder / 'calls').read_text()):04}"
     (log / "vis_data").mkdir(parents=True)
+    if model["does"] == "wait":  # as long as its data worker, which holds a lock
+        held = (folder / "worker").open("w")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        subprocess.Popen(["sleep", "60"], pass_fds=[held.fileno()])
     (folder / "last_checkpoint").write_text("iter_200.pth")
     if model["does"] == "wait":
         time.sleep(60)

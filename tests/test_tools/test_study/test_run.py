@@ -122,12 +122,27 @@ def test_the_trainer_of_a_runner_that_died_keeps_its_run(call: Callable[..., str
     assert "one-dptr-seed0: average" in call(run, *only)
 
 
+def test_nohups_wish_to_outlive_the_terminal_is_kept(call: Callable[..., str]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    call(run, "--only", "one-dptr-*")
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 def test_a_dry_run_does_nothing(call: Callable[..., str]) -> None:
     call(run, "--only", "two-dptr-*")
     before = sorted(Path().rglob("*"))
     out = call(run, "--dry-run")
     assert out.splitlines() == [f"{name}: to do" for name in ALL[:3]] + ["two-dptr-seed0: done"]
     assert sorted(Path().rglob("*")) == before
+
+
+def is_free(lock: Path) -> bool:
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def wait_for(found: Callable[[], bool]) -> None:
@@ -137,14 +152,17 @@ def wait_for(found: Callable[[], bool]) -> None:
     assert found()
 
 
-def test_a_killed_runner_ends_its_trainer_and_resumes(call: Callable[..., str]) -> None:
-    """As `kill` does it."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_killed_runner_ends_its_trainer_and_its_workers_and_resumes(
+    call: Callable[..., str], number: signal.Signals
+) -> None:
+    """As `kill` does it, and the terminal when it is closed."""
     write_recipe("one.py", does="wait")
     folder = Path("work_dirs/study/words/one-dptr-seed0").resolve()
     killer = threading.Thread(
         target=lambda: (
             wait_for((folder / "last_checkpoint").is_file),
-            os.kill(os.getpid(), signal.SIGTERM),
+            os.kill(os.getpid(), number),
         )
     )
     killer.start()
@@ -152,8 +170,9 @@ def test_a_killed_runner_ends_its_trainer_and_resumes(call: Callable[..., str]) 
     with pytest.raises(SystemExit) as stopped:
         call(run, "--only", "one-dptr-*")
     killer.join()
-    assert stopped.value.code == 128 + signal.SIGTERM
+    assert stopped.value.code == 128 + number
     assert time.monotonic() - begin < 50  # the trainer would have waited for a minute
+    wait_for(lambda: is_free(folder / "worker"))
     started = json.loads((folder / "run.json").read_text())["started"]
     # the hash is that of the same config, so nothing begins anew
     trainer = Path("tools/train.py")

@@ -216,7 +216,7 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     typeset = any(hook.get("typeset") for hook in cfg.custom_hooks)
     # A decoder that knows something learns slower than it would where what stands before it knows
     # nothing, but not in the paper.
-    full = 19 if "clip4str_" in name or name == "dptr_clip4str.py" else 1
+    full = 19 if "clip4str" in name and "mini" not in name else 1
     assert (multiplier < full) == (pretrained and not typeset and "faithful" not in name)
     model = MODELS.build(cfg.model)
     if hasattr(model, "layout") and not typeset:  # an encoder that was pre-trained, too

@@ -32,12 +32,12 @@ test_evaluator = val_evaluator
 train_cfg = dict(_delete_=True, **_base_.mini_train_cfg)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, **_base_.mini_optimizer),
-    paramwise_cfg=dict(_delete_=True, custom_keys={'decoder': dict(lr_mult=0.1)}),
+    paramwise_cfg=dict(_delete_=True),
     clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
 custom_hooks = [
-    dict(_base_.mini_pretrain_hook, twins=['cross_decoder']),
+    dict(_base_.mini_typeset_hook, twins=['cross_decoder']),
     dict(type='NonFiniteLossHook'),
 ]
 log_processor = dict(by_epoch=False)

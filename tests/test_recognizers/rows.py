@@ -3,7 +3,7 @@
 
 A row is a ``configs/dptr_<row>.py``; new ones are found by themselves. Its small variant
 ``configs/mini/dptr_<row>_mini.py`` is built where there is one. That all of stage 1 loads into
-every config is in ``test_configs.py``.
+every config is in ``test_configs``.
 """
 
 import copy

@@ -1,0 +1,1 @@
+# Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0

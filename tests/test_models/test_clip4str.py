@@ -13,6 +13,7 @@ from mmocr.registry import MODELS
 from torch import Tensor
 
 from mmdptr.engine import DPTRExportHook, load_decoder
+from mmdptr.engine.image_survey import survey_images
 from mmdptr.models import CLIP4STR, CLIPTextBranch
 from tests.builders import dictionary, sample
 
@@ -294,8 +295,10 @@ def test_both_decoders_begin_with_what_one_has_learnt(tmp_path: Path) -> None:
 
 def test_typeset_text_teaches_the_fmu_and_both_decoders(tmp_path: Path) -> None:
     model = with_fmu(num_layers=1).train()
-    shape = model.feature_shape(images())
-    assert shape == (256, 7, 7)
+    label = sample("hello", img_shape=(224, 224), valid_ratio=1.0)
+    crop = {"inputs": images()[0], "data_samples": label}
+    shape = survey_images(model, [crop])["feature_shape"]
+    assert shape == [256, 7, 7]
     assert model.training
     neck = {"type": "FMU", "dropout": 0.0, "num_layers": 1}
     parts = {"decoder": parseq(), "neck": neck, "feature_shape": shape, "embed_dims": 24}

@@ -55,6 +55,8 @@ def test_learning_rate_of_the_decoder_is_the_configs(name: str) -> None:
     for parameter, p in learning.items():
         key = max((k for k in multipliers if k in parameter), key=len, default="")
         assert rates[id(p)] == pytest.approx(lr * multipliers.get(key, 1.0)), parameter
+        if typeset and parameter.startswith(("neck.", "decoder.", "cross_decoder.")):
+            assert rates[id(p)] == pytest.approx(lr * full), parameter
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_stage_1_on_typeset_text_gives_all_but_the_backbone(
     ("changes", "message"),
     [
         ({"neck": None}, r"this recognizer has none. Set model\.neck"),
-        ({"type": "NRTR"}, "for a DPTRRecognizer, found NRTR"),
+        ({"type": "NRTR"}, "for a DPTRRecognizer or CLIP4STR, found NRTR"),
     ],
 )
 def test_typeset_text_is_refused_where_nothing_reads_it(

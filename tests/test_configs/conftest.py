@@ -1,5 +1,4 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-
 from pathlib import Path
 
 import numpy as np

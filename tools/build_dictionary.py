@@ -35,7 +35,8 @@ def shown(items: Iterable[str]) -> str:
 def describe(draft: DictionaryDraft) -> str:
     """Say what a dictionary holds and lacks."""
     scripts = [{"script": name, "classes": n} for name, n in draft.scripts().most_common()]
-    rare = sorted(draft.kept.items(), key=lambda item: item[1])
+    seen = {unit: count for unit, count in draft.kept.items() if count}  # not what --always adds
+    rare = sorted(seen.items(), key=lambda item: item[1])
     lines = [
         tabulate(scripts, headers="keys", tablefmt="pipe"),
         "",

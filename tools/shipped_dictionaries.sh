@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# Make the dictionaries of configs/_base_/dicts anew, from the words of wordfreq and, for Thai, those
-# of the Royal Institute's dictionary as PyThaiNLP has them (orst_words_th.txt, Apache-2.0):
-#   bash tools/shipped_dictionaries.sh orst_words_th.txt
+# Make the dictionaries of configs/_base_/dicts anew, from the words of wordfreq; for Thai, those of the
+# Royal Institute's dictionary as PyThaiNLP has them (orst_words_th.txt, Apache-2.0); for Chinese, whose
+# traditional characters wordfreq simplifies, the keys of PaddleOCR, too (ppocr_keys_v1.txt, Apache-2.0):
+#   bash tools/shipped_dictionaries.sh orst_words_th.txt ppocr_keys_v1.txt
 set -euo pipefail
 thai_words=${1:?Give the file of Thai words}
+chinese_characters=${2:?Give the file of Chinese characters}
 dicts=configs/_base_/dicts
 ascii='0123456789abcdefghijklmnopqrstuvwxyz!"#$%&'\''()*+,-./:;<=>?@[\]^_`{|}~'
 
@@ -18,9 +20,12 @@ words_of() {  # the first 100,000 words of languages
     printf 'wordfreq:%s:100000 ' "$@"
 }
 
-build chinese '' wordfreq:zh:100000 --scripts Han Latin
-build japanese '' wordfreq:ja:100000 --scripts Han Hiragana Katakana Latin
-build korean '' wordfreq:ko --scripts Hangul Latin
+chinese_marks='，。、；：？！（）《》〈〉【】“”‘’·…—￥'
+build chinese "$chinese_marks" wordfreq:zh:100000 "$chinese_characters" --scripts Han Latin
+# What small models can learn: the characters of the most frequent words.
+build chinese-common "$chinese_marks" wordfreq:zh:5000 --scripts Han Latin
+build japanese '，．！？：；（）『』【】〈〉《》…〜￥々〆〒' wordfreq:ja:100000 --scripts Han Hiragana Katakana Latin
+build korean '·「」『』…₩' wordfreq:ko --scripts Hangul Latin
 build vietnamese '' wordfreq:vi --scripts Latin
 build russian '' wordfreq:ru --min-count 50 --scripts Cyrillic
 build greek '' wordfreq:el --min-count 20 --scripts Greek

@@ -17,8 +17,12 @@ def scripts_of(unit: str) -> set[str]:
     mark is of Hiragana and Katakana.
     """
     codes = unicodedata.script_extension(unit[0])
-    names = {unicodedata.script_name(code).replace("_", " ") for code in codes - COMMON}
-    return names or {"Common"}
+    return {script_name(code) for code in codes - COMMON} or {"Common"}
+
+
+def script_name(code: str) -> str:
+    """Return the English name of a script, such as Greek for ``'Grek'``."""
+    return str(unicodedata.script_name(code)).replace("_", " ")
 
 
 def characters_of(script: str) -> list[str]:
@@ -38,5 +42,13 @@ def characters_of(script: str) -> list[str]:
 
 
 def count_scripts(units: Iterable[str]) -> Counter[str]:
-    """Count the units of each script, or of each set of scripts."""
-    return Counter(", ".join(sorted(scripts_of(unit))) for unit in units)
+    """Count the units of each script.
+
+    Each counts once: a character that several scripts share, such as the Japanese length mark or an
+    accent, is ``'Common'`` here unless Unicode names one script as its own.
+    """
+    codes = Counter(unicodedata.script(unit[0]) for unit in units)
+    counts: Counter[str] = Counter()
+    for code, count in codes.items():
+        counts["Common" if code in COMMON else script_name(code)] += count
+    return counts

@@ -25,12 +25,9 @@ def test_scripts_have_their_names(unit: str, scripts: set[str]) -> None:
     assert scripts_of(unit) == scripts
 
 
-def test_characters_of_several_scripts_are_counted_apart() -> None:
-    assert count_scripts(["a", "ß", "1", "ー"]) == {
-        "Latin": 2,
-        "Common": 1,
-        "Hiragana, Katakana": 1,
-    }
+def test_every_character_counts_for_one_script() -> None:
+    units = ["a", "ß", "1", "ー", "々", "০", "স্কা", "।", "\u0378", "\u0301"]
+    assert count_scripts(units) == {"Latin": 2, "Han": 1, "Bengali": 2, "Common": 5}
 
 
 def test_a_script_has_letters_marks_and_digits() -> None:

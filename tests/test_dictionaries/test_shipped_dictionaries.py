@@ -19,6 +19,7 @@ CORPORA = {
     "arabic": ("ar", "fa", "ur"),
     "bengali": ("bn",),
     "chinese": ("zh",),
+    "chinese-common": ("zh",),
     "european": (
         "de",
         "fr",
@@ -67,6 +68,22 @@ def test_words_come_back(name: str, language: str) -> None:
         indexes = dictionary.str2idx(label)
         assert len(indexes) == len(label_filter.units(label)) <= len(label)
         assert dictionary.idx2str(indexes) == label
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("chinese", "護膚，體驗：“臉”（8.8￥）！"),  # traditional, with its own punctuation
+        ("chinese-common", "她也吗？（好）"),  # frequent in text, in few of the words
+        ("japanese", "（人々）「ゲーム」！"),
+        ("korean", "「서울」·…"),
+        ("all-scripts", "護膚：（体）「人々」"),
+    ],
+)
+def test_what_signs_are_written_with_is_in(name: str, text: str) -> None:
+    dictionary, label_filter, _ = parts(name)
+    assert list(label_filter([text])) == [text]
+    assert dictionary.idx2str(dictionary.str2idx(text)) == text
 
 
 @pytest.mark.parametrize("name", ["all-scripts", "hindi", "thai"])

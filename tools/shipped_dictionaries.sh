@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 # Make the dictionaries of configs/_base_/dicts anew, from the words of wordfreq; for Thai, those of the
-# Royal Institute's dictionary as PyThaiNLP has them (orst_words_th.txt, Apache-2.0); for Chinese, whose
-# traditional characters wordfreq simplifies, the keys of PaddleOCR, too (ppocr_keys_v1.txt, Apache-2.0):
+# Royal Institute's dictionary as PyThaiNLP has them (orst_words_th.txt, Apache-2.0); for Chinese, too,
+# the keys of PaddleOCR (ppocr_keys_v1.txt, Apache-2.0) and, for wordfreq simplifies all words, the
+# first level of Big5, the 5,401 traditional characters in frequent use:
 #   bash tools/shipped_dictionaries.sh orst_words_th.txt ppocr_keys_v1.txt
 set -euo pipefail
 thai_words=${1:?Give the file of Thai words}
@@ -20,8 +21,15 @@ words_of() {  # the first 100,000 words of languages
     printf 'wordfreq:%s:100000 ' "$@"
 }
 
+big5=$(mktemp --suffix .txt)
+trap 'rm "$big5"' EXIT
+python - > "$big5" << 'END'
+for high in range(0xA4, 0xC7):
+    for low in (*range(0x40, 0x7F), *range(0xA1, 0xFF)):
+        print(bytes((high, low)).decode("big5", "ignore"))
+END
 chinese_marks='，。、；：？！（）《》〈〉【】“”‘’·…—￥'
-build chinese "$chinese_marks" wordfreq:zh:100000 "$chinese_characters" --scripts Han Latin
+build chinese "$chinese_marks" wordfreq:zh:100000 "$chinese_characters" "$big5" --scripts Han Latin
 # What small models can learn: the characters of the most frequent words.
 build chinese-common "$chinese_marks" wordfreq:zh:5000 --scripts Han Latin
 build japanese '，．！？：；（）『』【】〈〉《》…〜￥々〆〒' wordfreq:ja:100000 --scripts Han Hiragana Katakana Latin

@@ -1,6 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# DPTR-NRTR for Chinese, small enough for two CPU cores: with the characters of the 5,000 most frequent
-# words.
+# DPTR-NRTR for Chinese, small enough for two CPU cores: with the characters of the 5,000 most
+# frequent words.
 _base_ = ['../_base_/language_mini.py']
 
 root = 'data/chinese'

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from results import Result, read_results
 from study import read_study, results_folder
-from table import Result, read_results
 
 from mmdptr.extraction.arguments import exit_with_message
 

@@ -1,13 +1,15 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Draw accuracy against what the recipes of a study differ in, such as the number of images.
+"""Draw the word accuracies of a study, or of several that belong together.
 
-Recipes are named <recipe>@<number>. One panel a recipe and a curve a variant; several seeds give
-the mean and their range.
+Recipes that are named <recipe>@<number>, such as the number of images, have one panel each and a
+curve a variant against that number. All others stand below each other, each with a dot a variant.
+Several seeds give the mean and their range.
 """
 
 import argparse
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,38 +17,49 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from study import read_study, results_folder
-from table import Results, read_results
+from results import Results, add_study_arguments, read_together
 
 from mmdptr.extraction.arguments import exit_with_message
 
-Curves = dict[str, dict[float, list[float]]]  # variant to number to averages of its seeds
+Averages = dict[tuple[str, str], list[float]]  # recipe and variant to averages of its seeds, in %
+MARKERS = "os^Dvp*hX"
 
 
-def collect(results: Results) -> dict[str, Curves]:
-    """Return the average accuracies in %, by recipe."""
-    panels: dict[str, Curves] = defaultdict(lambda: defaultdict(dict))
-    for (recipe, variant), seeds in results.items():
+def collect(results: Results) -> Averages:
+    """Return the average accuracies of what has been measured."""
+    return {
+        key: [100 * result["average"] for result in seeds.values()]
+        for key, seeds in results.items()
+        if seeds
+    }
+
+
+def spread(
+    values: Sequence[Sequence[float]],
+) -> tuple[list[float], tuple[list[float], list[float]]]:
+    """Return the mean of each point's seeds, and how far they reach below and above."""
+    means = [statistics.fmean(seeds) for seeds in values]
+    low = [mean - min(seeds) for mean, seeds in zip(means, values, strict=True)]
+    high = [max(seeds) - mean for mean, seeds in zip(means, values, strict=True)]
+    return means, (low, high)
+
+
+def draw_curves(averages: Averages, label: str) -> Figure:
+    """Draw accuracy against the numbers in the names of recipes, panels side by side."""
+    panels: dict[str, dict[str, dict[float, list[float]]]] = {}
+    for (recipe, variant), seeds in averages.items():
         name, _, number = recipe.partition("@")
-        if seeds and number:
-            averages = [100 * result["average"] for result in seeds.values()]
-            panels[name][variant][float(number)] = averages
-    return panels
-
-
-def draw(panels: dict[str, Curves], label: str) -> Figure:
-    """Draw the panels side by side."""
+        panels.setdefault(name, {}).setdefault(variant, {})[float(number)] = seeds
     figure, axes = plt.subplots(
         1, len(panels), figsize=(4.6 * len(panels), 3.6), squeeze=False, layout="constrained"
     )
     for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
         for variant, points in curves.items():
             numbers = sorted(points)
-            means = [statistics.fmean(points[x]) for x in numbers]
-            low = [mean - min(points[x]) for x, mean in zip(numbers, means, strict=True)]
-            high = [max(points[x]) - mean for x, mean in zip(numbers, means, strict=True)]
-            axis.errorbar(numbers, means, (low, high), marker="o", capsize=3, label=variant)
+            means, reach = spread([points[number] for number in numbers])
+            axis.errorbar(numbers, means, reach, marker="o", capsize=3, label=variant)
         ticks = sorted({number for points in curves.values() for number in points})
         axis.set(title=name, xlabel=label, ylabel="word accuracy, %", xscale="log", ylim=(0, None))
         axis.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
@@ -56,24 +69,48 @@ def draw(panels: dict[str, Curves], label: str) -> Figure:
     return figure
 
 
+def draw_rows(averages: Averages) -> Figure:
+    """Draw a row of dots a recipe, the best at the top."""
+    best: dict[str, float] = defaultdict(float)
+    for (recipe, _), seeds in averages.items():
+        best[recipe] = max(best[recipe], statistics.fmean(seeds))
+    rows = {name: i for i, name in enumerate(sorted(best, key=lambda name: best[name]))}
+    variants = list(dict.fromkeys(variant for _, variant in averages))
+    figure = Figure(figsize=(7, 1.4 + 0.28 * len(rows)), layout="constrained")
+    axis: Axes = figure.subplots()
+    for variant, marker in zip(variants, MARKERS * len(variants), strict=False):
+        found = {recipe: seeds for (recipe, x), seeds in averages.items() if x == variant}
+        means, reach = spread(list(found.values()))
+        places = [rows[recipe] for recipe in found]
+        axis.errorbar(means, places, xerr=reach, fmt=marker, capsize=3, alpha=0.85, label=variant)
+    axis.set(xlabel="word accuracy, %", ylim=(-0.7, len(rows) - 0.3))
+    axis.set_yticks(list(rows.values()), list(rows))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="lower right")
+    return figure
+
+
 @exit_with_message
 def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("study", type=Path, help="YAML file, such as tools/study/images.yaml")
-    parser.add_argument("--results", type=Path, help="default: results/<study> beside the study")
-    parser.add_argument("--label", default="labelled images", help="default: %(default)s")
+    add_study_arguments(parser)
+    parser.add_argument(
+        "--label", default="labelled images", help="of the numbers; default: %(default)s"
+    )
     parser.add_argument("--out", type=Path, default=Path("study.png"), help="default: %(default)s")
     args = parser.parse_args()
-    results = read_results(read_study(args.study), args.results or results_folder(args.study))
-    panels = collect(results)
-    if not panels:
+    averages = collect(read_together(args.studies, args.results)[1])
+    if not averages:
+        raise ValueError("There are no results yet. Make them by tools/study/run.py.")
+    numbered = {"@" in recipe for recipe, _ in averages}
+    if len(numbered) > 1:
         raise ValueError(
-            f"{args.study} has no results of recipes that are named <recipe>@<number>. Make them "
-            "by tools/study/run.py."
+            "Some recipes are named <recipe>@<number>, some are not. Draw them one after the other."
         )
+    figure = draw_curves(averages, args.label) if numbered == {True} else draw_rows(averages)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(panels, args.label).savefig(args.out, dpi=150)
+    figure.savefig(args.out, dpi=150)
     print(f"Picture: {args.out}")
 
 

@@ -6,36 +6,14 @@ the first variant of the first.
 """
 
 import argparse
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from study import Study, read_study, results_folder
+from results import Results, add_study_arguments, read_together
+from study import Study
 from tabulate import tabulate
 
 from mmdptr.extraction.arguments import exit_with_message
-
-Result = dict[str, Any]
-Results = dict[tuple[str, str], dict[int, Result]]  # recipe and variant to seed to result
-
-
-def read_results(study: Study, folder: Path) -> Results:
-    """Read the results that are there."""
-    results: Results = {}
-    for run in study.runs:
-        seeds = results.setdefault((run.recipe, run.variant), {})
-        file = folder / f"{run.name}.json"
-        if file.is_file():
-            seeds[run.seed] = json.loads(file.read_text(encoding="utf-8"))
-    return results
-
-
-def by_recipe(results: Results) -> Results:
-    """Put the variants of a recipe together, recipes in the order of their first."""
-    order = list(dict.fromkeys(recipe for recipe, _ in results))
-    return dict(sorted(results.items(), key=lambda item: order.index(item[0][0])))
 
 
 def cell(values: Sequence[float], form: str = ".1f") -> str:
@@ -114,27 +92,9 @@ def print_table(title: str, rows: Sequence[dict[str, str]]) -> None:
 def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "studies", type=Path, nargs="+", help="YAML files, such as tools/study/recognizers.yaml"
-    )
-    parser.add_argument(
-        "--results", type=Path, nargs="+", help="default: results/<study> beside each study"
-    )
+    add_study_arguments(parser)
     args = parser.parse_args()
-    folders = args.results or [results_folder(study) for study in args.studies]
-    if len(folders) != len(args.studies):
-        raise ValueError(
-            f"--results has {len(folders)} folders for {len(args.studies)} studies. Give one each."
-        )
-    studies = [read_study(path) for path in args.studies]
-    results: Results = {}
-    for study, folder in zip(studies, folders, strict=True):
-        found = read_results(study, folder)
-        if both := sorted(results.keys() & found.keys()):
-            names = ", ".join("-".join(key) for key in both)
-            raise ValueError(f"Two of the studies have {names}. Give studies of other variants.")
-        results |= found
-    results = by_recipe(results)
+    studies, results = read_together(args.studies, args.results)
     if accuracies := accuracy_rows(studies[0], results):
         print_table("Word accuracy in %", accuracies)
     if stage_1 := stage_1_rows(results):

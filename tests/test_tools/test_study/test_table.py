@@ -1,20 +1,17 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Tables and plots of results."""
+"""Tables of results."""
 
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.test_tools.test_study.small_study import (
     METRIC,
-    plot,
     result,
     run,
-    study_module,
     table,
     write_stage_1,
     write_study,
@@ -105,23 +102,3 @@ def test_variants_of_several_studies_stand_together(call: Callable[..., str]) ->
         call(table, "words.yaml")
     with pytest.raises(SystemExit, match="1 folders for 2 studies"):
         call(table, "second.yaml", "--results", "results/words")
-
-
-def test_accuracy_is_drawn_against_the_number_in_a_recipes_name(call: Callable[..., str]) -> None:
-    write_study(recipes={"a@500": "one.py", "a@2000": "two.py"}, seeds=[0, 1])
-    with pytest.raises(SystemExit, match="no results of recipes that are named"):
-        call(plot)
-    call(run)
-    file = Path("results/words/a@500-dptr-seed1.json")
-    file.write_text(json.dumps({**result("a@500-dptr-seed1"), "average": 0.7}))
-    assert "plots/study.png" in call(plot, "--out", "plots/study.png")
-    assert Path("plots/study.png").read_bytes().startswith(b"\x89PNG")
-    study = study_module.read_study("words.yaml")
-    panels = plot.collect(table.read_results(study, Path("results/words")))
-    expected = {500: pytest.approx([50, 70]), 2000: pytest.approx([50, 50])}
-    assert panels["a"]["dptr"] == expected
-    (axis,) = plot.draw(panels, "labelled images").axes
-    dptr = axis.containers[1]
-    assert dptr.lines[0].get_xydata().tolist() == pytest.approx(np.array([[500, 60], [2000, 50]]))
-    low, high = dptr.lines[2][0].get_segments()[0][:, 1]
-    assert (low, high) == pytest.approx((50, 70))

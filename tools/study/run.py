@@ -2,7 +2,9 @@
 """Carry out the training runs of a study that are not done yet, and write a JSON for each.
 
 Killed and started again, it goes on from the last checkpoint. Several may work on one study at the
-same time: each run is taken by one of them. A run whose config has changed is done again.
+same time: each run is taken by one of them. A run whose config has changed is done again. What
+another study has measured with the same config and seed, in a folder beside this one's results, is
+taken from there.
 """
 
 import argparse
@@ -62,6 +64,16 @@ def recorded_hash(path: Path) -> str | None:
     return json.loads(path.read_text(encoding="utf-8"))["config_sha256"] if path.is_file() else None
 
 
+def find_elsewhere(result: Path, sha256: str, metric: str) -> Path | None:
+    """Return the result that another study has of the same config, which holds the seed, too."""
+    for path in sorted(result.parent.parent.glob("*/*.json")):
+        if path.parent != result.parent:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["config_sha256"] == sha256 and found.get("metric", metric) == metric:
+                return path
+    return None
+
+
 def prepare(folder: Path, sha256: str) -> str:
     """Make a work dir, or find that of the same config, and return when its run was started."""
     state = folder / "run.json"
@@ -116,6 +128,10 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
     sha256 = config_hash(cfg)
     if recorded_hash(result) == sha256:
         return "done before"
+    names = {"name": run.name, "recipe": run.recipe, "variant": run.variant}
+    if other := find_elsewhere(result, sha256, run.metric):
+        write_json(result, {**json.loads(other.read_text(encoding="utf-8")), **names})
+        return f"done before, as {other}"
     started = prepare(folder, sha256)
     cfg.dump(folder / "config.py")
     checkpoint = folder / "last_checkpoint"
@@ -131,11 +147,10 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
             "val_evaluator and test_evaluator a WordMetric of that mode, or the study its `metric`."
         )
     content = {
-        "name": run.name,
-        "recipe": run.recipe,
-        "variant": run.variant,
+        **names,
         "seed": run.seed,
         "config": run.config,
+        "metric": run.metric,
         "config_sha256": sha256,
         "started": started,
         "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -149,10 +164,12 @@ def preview(run: Run, result: Path) -> str:
     """Say what would happen to a run."""
     if not Path(run.config).is_file():
         return f"cannot be done: there is no {run.config}"
-    found = recorded_hash(result)
-    if found is None:
-        return "to do"
-    return "done" if found == config_hash(run.load_config()) else "to do again: its config changed"
+    found, sha256 = recorded_hash(result), config_hash(run.load_config())
+    if found == sha256:
+        return "done"
+    if other := find_elsewhere(result, sha256, run.metric):
+        return f"done, as {other}"
+    return "to do" if found is None else "to do again: its config changed"
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,6 +21,7 @@ from tests.test_tools.test_study.small_study import (
     result,
     run,
     write_recipe,
+    write_study,
 )
 
 
@@ -59,6 +60,29 @@ def test_done_runs_are_skipped(call: Callable[..., str]) -> None:
     assert "one-scratch-seed0: done before" in out
     assert "one-dptr-seed0: average" in out
     assert len(calls("one-scratch-seed0")) == 1
+
+
+def test_what_another_study_has_measured_is_taken_from_there(call: Callable[..., str]) -> None:
+    call(run, "--only", "one-*")
+    Path("results/words").rename("results/other")
+    known = json.loads(Path("results/other/one-dptr-seed0.json").read_text())
+    write_study(recipes={"first@5": "one.py"}, variants={"new": {}, "x": {"model.accuracy": 0.7}})
+    assert call(run, "--dry-run").splitlines() == [
+        "first@5-new-seed0: done, as results/other/one-dptr-seed0.json",
+        "first@5-x-seed0: to do",
+    ]
+    out = call(run)
+    assert "first@5-new-seed0: done before, as results/other/one-dptr-seed0.json" in out
+    assert "first@5-x-seed0: average 70.0 %" in out
+    names = {"name": "first@5-new-seed0", "recipe": "first@5", "variant": "new"}
+    assert result("first@5-new-seed0") == {**known, **names}
+    assert not Path("work_dirs/study/words/first@5-new-seed0").exists()
+    assert "first@5-new-seed0: done before\n" in call(run)
+    # Not if it is another seed, or another metric counts.
+    write_study(recipes={"first@5": "one.py"}, variants={"new": {}}, seeds=[1])
+    assert call(run, "--dry-run") == "first@5-new-seed1: to do\n"
+    write_study(recipes={"second@5": "one.py"}, variants={"new": {}}, metric="word_acc")
+    assert call(run, "--dry-run") == "second@5-new-seed0: to do\n"
 
 
 def test_a_changed_recipe_begins_anew(call: Callable[..., str]) -> None:

@@ -53,6 +53,8 @@ docs: install  ## Build the documentation into docs/_build
 
 STUDY ?= tools/study/controls.yaml
 STUDY_CLIP ?= --model mmdptr-tiny --pretrained random
+# Not those in tools/study/results, whose runs would count as done.
+RESULTS ?= work_dirs/study_results/$(basename $(notdir $(STUDY)))
 
 real7k: install  ## Run a STUDY of mini recipes on DATA (see docs/benchmarks.md), hours
 	@test -n "$(DATA)" || { echo "Give the data: make real7k DATA=folder (docs/benchmarks.md)"; exit 2; }
@@ -61,8 +63,8 @@ real7k: install  ## Run a STUDY of mini recipes on DATA (see docs/benchmarks.md)
 		--out data/dptr/words $(STUDY_CLIP) --spelling characters \
 		--dictionary configs/_base_/dicts/lower_english_digits.txt
 	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(STUDY_CLIP)
-	OMP_NUM_THREADS=$(THREADS) $(RUN) tools/study/run.py $(STUDY)
-	$(RUN) tools/study/table.py $(STUDY)
+	OMP_NUM_THREADS=$(THREADS) $(RUN) tools/study/run.py $(STUDY) --results $(RESULTS)
+	$(RUN) tools/study/table.py $(STUDY) --results $(RESULTS)
 
 clean-demo:  ## Delete what the demo made
 	rm -rf $(DEMO) $(DEMO_DIR)

@@ -5,7 +5,7 @@ For each fold <i>, <i>_train.jsonl and <i>_test.jsonl are written to the folder;
 where they are. Which fold a crop is in depends on the annotations alone. Crops of one photograph
 are too much alike to stand on both sides: --group names the field of the annotations that says
 which belong together. With --rendered, the words that tools/render_words.py drew are added to every
-training file.
+training file, and the crops stand there as often as --share says, for they are few.
 
 Example:
     python tools/prepare_folds.py mtwi_zh/labels_all.jsonl --group scene --out data/chinese
@@ -54,6 +54,20 @@ def split(
     return dealt
 
 
+def mix(
+    crops: Sequence[dict[str, Any]], rendered: Sequence[dict[str, Any]], share: float
+) -> list[dict[str, Any]]:
+    """Join crops and rendered words, with the crops repeated until they are a share of all.
+
+    Raises:
+        ValueError: The share is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"--share is {share}, expected more than 0 and less than 1.")
+    times = round(share / (1 - share) * len(rendered) / len(crops))
+    return [*crops] * max(times, 1) + [*rendered]
+
+
 @exit_with_message
 def main() -> None:
     """Run the tool."""
@@ -65,13 +79,19 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--group", help="field of crops that stay together")
     parser.add_argument("--rendered", type=Path, help="folder that render_words.py has written")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.5,
+        help="of the crops among rendered words; default: %(default)s",
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     folds = split(read(args.annotations, args.out), args.folds, args.group)
     rendered = read(args.rendered / "train.jsonl", args.out) if args.rendered else []
     for i, test in enumerate(folds):
         others = [entry for fold in folds if fold is not test for entry in fold]
-        write(args.out / f"{i}_train.jsonl", [*others, *rendered])
+        write(args.out / f"{i}_train.jsonl", mix(others, rendered, args.share))
         write(args.out / f"{i}_test.jsonl", test)
 
 

@@ -2,6 +2,7 @@
 import importlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,12 +85,29 @@ def test_rendered_words_are_for_training_alone(
         assert "drawn" not in (tmp_path / "folds" / f"{i}_test.jsonl").read_text()
 
 
+@pytest.mark.parametrize(("share", "times"), [(0.5, 9), (0.8, 36), (0.01, 1)])
+def test_the_crops_are_a_share_of_the_training(
+    call: Callable[..., None], annotations: Path, tmp_path: Path, share: float, times: int
+) -> None:
+    rendered = tmp_path / "rendered"
+    rendered.mkdir()
+    drawn = [json.dumps({"filename": f"{i}.jpg", "text": "drawn"}) for i in range(160)]
+    (rendered / "train.jsonl").write_text("\n".join(drawn))
+    call(annotations, "--out", tmp_path / "folds", "--rendered", rendered, "--share", share)
+    train = Counter(x["filename"] for x in lines(tmp_path / "folds" / "0_train.jsonl"))
+    crops = {name: count for name, count in train.items() if "crops" in name}
+    assert len(crops) == 18
+    assert {*crops.values()} == {times}
+    assert sum(train.values()) - sum(crops.values()) == 160
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--folds", 24), "Found 23 crops or groups for --folds 24"),
         (("--folds", 1), "expected 2 folds or more"),
         (("--group", "photo"), "has the fields .*'scene'.* expected --group 'photo'"),
+        (("--rendered", "drawn", "--share", 1), "--share is 1.0, expected more than 0 and less"),
     ],
 )
 def test_what_cannot_be_split_is_refused(
@@ -98,7 +116,11 @@ def test_what_cannot_be_split_is_refused(
     tmp_path: Path,
     options: tuple[object, ...],
     message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drawn").mkdir()
+    Path("drawn/train.jsonl").write_text('{"filename": "0.jpg", "text": "drawn"}')
     with pytest.raises(SystemExit, match=message):
         call(annotations, "--out", tmp_path / "folds", *options)
 

@@ -6,8 +6,8 @@ a value, ``null`` for None; lists are replaced as a whole, or one of their eleme
 its number. Those of the study come first, then those of the recipe, then those of the variant. A
 recipe without options is the name of its config file, another has it as ``config`` among them, and
 may have ``seeds`` of its own.
-``{seed}`` in the text of an option is the seed: with an annotation file ``{seed}_train.jsonl``, the
-seeds are the folds that tools/prepare_folds.py wrote.
+``{recipe}``, ``{variant}`` and ``{seed}`` in the text of an option are those of the run: with an
+annotation file ``{seed}_train.jsonl``, the seeds are the folds that tools/prepare_folds.py wrote.
 """
 
 import hashlib
@@ -63,8 +63,9 @@ class Run:
         cfg = Config.fromfile(self.config)
         # In turn, so that a later option may reach into what an earlier one replaced; copies,
         # because merging takes the options apart.
+        names = {"recipe": self.recipe, "variant": self.variant, "seed": str(self.seed)}
         for options in (*self.options, {"randomness.seed": self.seed}):
-            cfg.merge_from_dict(_with_seed(options, self.seed))
+            cfg.merge_from_dict(_fill_in(options, names))
         return cfg
 
 
@@ -151,13 +152,16 @@ def config_hash(cfg: Config) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _with_seed(value: Any, seed: int) -> Any:
-    """Copy options, with the seed filled in."""
+def _fill_in(value: Any, names: dict[str, str]) -> Any:
+    """Copy options, with what the run is called filled in."""
     if isinstance(value, dict):
-        return {k: _with_seed(v, seed) for k, v in value.items()}
+        return {k: _fill_in(v, names) for k, v in value.items()}
     if isinstance(value, list):
-        return [_with_seed(item, seed) for item in value]
-    return value.replace("{seed}", str(seed)) if isinstance(value, str) else value
+        return [_fill_in(item, names) for item in value]
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace(f"{{{name}}}", text)
+    return value
 
 
 def _portable(value: Any) -> Any:

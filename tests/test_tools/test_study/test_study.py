@@ -134,3 +134,11 @@ def test_the_studies_have_all_recognizers(monkeypatch: pytest.MonkeyPatch) -> No
     assert [hook.type for hook in scratch.custom_hooks] == ["NonFiniteLossHook"]
     assert dptr.model.neck.type == "FMU"
     assert dptr.custom_hooks[0].type == "DPTRPretrainHook"
+
+
+def test_options_may_name_the_run() -> None:
+    write_study(options={"load_from": "{recipe}-{variant}-seed{seed}/{x}.pth"}, seeds=[2])
+    runs = study_module.read_study("words.yaml").runs
+    assert [run.load_config().load_from for run in runs] == [
+        f"{run.name}/{{x}}.pth" for run in runs
+    ]

@@ -133,11 +133,15 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
         write_json(result, {**json.loads(other.read_text(encoding="utf-8")), **names})
         return f"done before, as {other}"
     started = prepare(folder, sha256)
-    cfg.dump(folder / "config.py")
     checkpoint = folder / "last_checkpoint"
+    resume = []
+    if checkpoint.is_file():
+        resume = ["--resume"]
+        cfg.load_from = None  # else MMEngine would resume from that
+    cfg.dump(folder / "config.py")
     last = f"iter_{cfg.train_cfg.max_iters}.pth"
-    if not (checkpoint.is_file() and checkpoint.read_text().endswith(last)):
-        execute("train.py", folder, lock, "--resume")
+    if not (resume and checkpoint.read_text().endswith(last)):
+        execute("train.py", folder, lock, *resume)
     if not accuracies(cfg, folder, run.metric):
         # It was killed in the evaluation after the last step, which resuming does not repeat.
         execute("test.py", folder, lock, checkpoint.read_text())

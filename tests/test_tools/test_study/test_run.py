@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import runpy
 import signal
 import subprocess
 import threading
@@ -49,9 +50,7 @@ def test_every_run_leaves_a_result(call: Callable[..., str]) -> None:
     assert found["stage_1"] is None  # the trainer names one that is not there
     assert len(found["loss"]) == 100
     assert found["loss"][-1] == [200, 0.005]
-    assert calls("one-dptr-seed0") == [
-        "train.py --resume --work-dir work_dirs/study/words/one-dptr-seed0"
-    ]
+    assert calls("one-dptr-seed0") == ["train.py --work-dir work_dirs/study/words/one-dptr-seed0"]
 
 
 def test_done_runs_are_skipped(call: Callable[..., str]) -> None:
@@ -182,6 +181,7 @@ def test_a_killed_runner_ends_its_trainer_and_its_workers_and_resumes(
 ) -> None:
     """As `kill` does it, and the terminal when it is closed."""
     write_recipe("one.py", does="wait")
+    write_study(options={"train_cfg.max_iters": 100, "load_from": "before.pth"})
     folder = Path("work_dirs/study/words/one-dptr-seed0").resolve()
     killer = threading.Thread(
         target=lambda: (
@@ -197,13 +197,16 @@ def test_a_killed_runner_ends_its_trainer_and_its_workers_and_resumes(
     assert stopped.value.code == 128 + number
     assert time.monotonic() - begin < 50  # the trainer would have waited for a minute
     wait_for(lambda: is_free(folder / "worker"))
+    assert runpy.run_path(str(folder / "config.py"))["load_from"] == "before.pth"
     started = json.loads((folder / "run.json").read_text())["started"]
     # the hash is that of the same config, so nothing begins anew
     trainer = Path("tools/train.py")
     trainer.write_text(trainer.read_text().replace('== "wait"', '== "never"'))
     assert "begins anew" not in call(run, "--only", "one-dptr-*")
     assert result("one-dptr-seed0")["started"] == started
-    assert [line.split()[1] for line in calls("one-dptr-seed0")] == ["--resume", "--resume"]
+    assert [line.split()[1] for line in calls("one-dptr-seed0")] == ["--work-dir", "--resume"]
+    # With both, MMEngine would resume from the checkpoint that the run only begins with.
+    assert runpy.run_path(str(folder / "config.py"))["load_from"] is None
 
 
 def test_an_evaluation_that_was_broken_off_is_made_up_for(call: Callable[..., str]) -> None:
@@ -211,7 +214,7 @@ def test_an_evaluation_that_was_broken_off_is_made_up_for(call: Callable[..., st
     assert "average 50.0 %" in call(run, "--only", "one-dptr-*")
     folder = "--work-dir work_dirs/study/words/one-dptr-seed0"
     assert calls("one-dptr-seed0") == [
-        f"train.py --resume {folder}",
+        f"train.py {folder}",
         f"test.py iter_200.pth {folder}",
     ]
     assert result("one-dptr-seed0")["seconds"] == {"train": 60, "evaluation": 3}

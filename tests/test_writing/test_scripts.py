@@ -26,8 +26,8 @@ def test_scripts_have_their_names(unit: str, scripts: set[str]) -> None:
 
 
 def test_every_character_counts_for_one_script() -> None:
-    units = ["a", "ß", "1", "ー", "々", "০", "স্কা", "।", "\u0378", "\u0301"]
-    assert count_scripts(units) == {"Latin": 2, "Han": 1, "Bengali": 2, "Common": 5}
+    units = ["a", "ß", "1", "ー", "々", "০", "স্কা", "।", "\u0378", "\u0301", "e\u0301"]
+    assert count_scripts(units) == {"Latin": 3, "Han": 1, "Bengali": 2, "Common": 5}
 
 
 def test_a_script_has_letters_marks_and_digits() -> None:

@@ -10,13 +10,9 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results import Results, add_study_arguments, read_together
@@ -52,9 +48,8 @@ def draw_curves(averages: Averages, label: str) -> Figure:
     for (recipe, variant), seeds in averages.items():
         name, _, number = recipe.partition("@")
         panels.setdefault(name, {}).setdefault(variant, {})[float(number)] = seeds
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.6 * len(panels), 3.6), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(4.6 * len(panels), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
         for variant, points in curves.items():
             numbers = sorted(points)
@@ -78,7 +73,7 @@ def draw_rows(averages: Averages) -> Figure:
     variants = list(dict.fromkeys(variant for _, variant in averages))
     figure = Figure(figsize=(7, 1.4 + 0.28 * len(rows)), layout="constrained")
     axis: Axes = figure.subplots()
-    for variant, marker in zip(variants, MARKERS * len(variants), strict=False):
+    for variant, marker in zip(variants, cycle(MARKERS), strict=False):
         found = {recipe: seeds for (recipe, x), seeds in averages.items() if x == variant}
         means, reach = spread(list(found.values()))
         places = [rows[recipe] for recipe in found]

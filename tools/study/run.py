@@ -66,10 +66,11 @@ def recorded_hash(path: Path) -> str | None:
 
 def find_elsewhere(result: Path, sha256: str, metric: str) -> Path | None:
     """Return the result that another study has of the same config, which holds the seed, too."""
-    for path in sorted(result.parent.parent.glob("*/*.json")):
+    # Other folders there may hold anything: a result is named after its run.
+    for path in sorted(result.parent.parent.glob("*/*-seed*.json")):
         if path.parent != result.parent:
             found = json.loads(path.read_text(encoding="utf-8"))
-            if found["config_sha256"] == sha256 and found.get("metric", metric) == metric:
+            if found.get("config_sha256") == sha256 and found.get("metric", metric) == metric:
                 return path
     return None
 

@@ -64,6 +64,8 @@ def test_done_runs_are_skipped(call: Callable[..., str]) -> None:
 def test_what_another_study_has_measured_is_taken_from_there(call: Callable[..., str]) -> None:
     call(run, "--only", "one-*")
     Path("results/words").rename("results/other")
+    Path("results/mine").mkdir()
+    Path("results/mine/notes.json").write_text("[not a result")
     known = json.loads(Path("results/other/one-dptr-seed0.json").read_text())
     write_study(recipes={"first@5": "one.py"}, variants={"new": {}, "x": {"model.accuracy": 0.7}})
     assert call(run, "--dry-run").splitlines() == [

@@ -5,7 +5,10 @@ _base_ = ['../mini/dptr_nrtr_clip-word-tiny_mini.py']
 
 data_root = 'data/word_clip/english'
 
-model = dict(backbone=dict(pretrained='random'), neck=None)
+model = dict(
+    backbone=dict(pretrained='random'),
+    neck=None,
+    decoder=dict(dictionary=dict(type='GraphemeDictionary')))
 custom_hooks = [dict(type='NonFiniteLossHook')]
 
 words = dict(

@@ -106,6 +106,30 @@ def test_one_command_makes_a_clip_of_a_script(
     )
 
 
+def test_words_and_reader_share_a_dictionary_that_is_given(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary = tmp_path / "given.txt"
+    dictionary.write_text("\n".join("βγδζθκλμαεηιονρστξπ"), encoding="utf-8")
+    (tmp_path / "words.txt").write_text("\n".join([*WORDS, "φως", "χα"]), encoding="utf-8")
+    found = []
+    calls: list[list[str]] = []
+
+    def run_and_note(command: list[str]) -> SimpleNamespace:
+        calls.append(command)
+        return run_here(command)
+
+    monkeypatch.setattr(tool.subprocess, "run", run_and_note)
+    monkeypatch.setattr(sys, "argv", [*command, "--dictionary", str(dictionary), "--codes", "0"])
+    tool.main()
+    assert f"model.decoder.dictionary.dict_file={dictionary}" in calls[1]
+    for split in ("train", "val"):
+        lines = (tmp_path / "greek" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        found += [json.loads(line)["text"].lower() for line in lines]
+    assert {*"".join(found)} <= {*dictionary.read_text(encoding="utf-8")}
+    assert not (tmp_path / "greek" / "dictionary.txt").exists()
+
+
 def test_it_ends_where_a_tool_fails(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

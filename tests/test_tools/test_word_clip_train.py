@@ -100,6 +100,26 @@ def test_it_begins_with_the_image_tower_of_a_reader(
         run(monkeypatch, str(images), *options[:3], str(tmp_path / "other.pth"))
 
 
+def test_words_too_long_for_the_context_are_left_out_and_counted(
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # 36 tokens: start and end, six of the prompt, and 28 letters between.
+    entries = [{"filename": "train0.png", "text": letter * 28} for letter in "ab"]
+    (images / "val.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    entries[1]["text"] += "b"
+    (images / "train.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    run(monkeypatch, str(images), "--logs", str(tmp_path))
+    tables = [(tmp_path / f"words_{x}.tsv").read_text() for x in ("train", "val")]
+    assert [table.count("photo") for table in tables] == [1, 2]
+    assert "train.jsonl: 1 words are left out, too long for 34 tokens." in capsys.readouterr().out
+    (images / "val.jsonl").write_text(json.dumps(entries[1]))
+    with pytest.raises(SystemExit, match=r"val\.jsonl has no word that clip-word-tiny can hold"):
+        run(monkeypatch, str(images), "--logs", str(tmp_path))
+
+
 def test_a_folder_without_images_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from study import Study, read_study, results_folder
 
 Result = dict[str, Any]
-Results = dict[tuple[str, str], dict[int, Result]]  # recipe and variant to seed to result
+Seeds = dict[int, Result]
+Results = dict[tuple[str, str], Seeds]  # by recipe and variant
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,3 +64,15 @@ def read_together(
         results |= found
     order = list(dict.fromkeys(recipe for recipe, _ in results))
     return studies, dict(sorted(results.items(), key=lambda item: order.index(item[0][0])))
+
+
+def choose(results: Results, recipes: Sequence[str]) -> Results:
+    """Return the results of some recipes.
+
+    Raises:
+        ValueError: A recipe is not in the studies.
+    """
+    known = dict.fromkeys(recipe for recipe, _ in results)
+    if unknown := [recipe for recipe in recipes if recipe not in known]:
+        raise ValueError(f"No recipe {', '.join(unknown)}. The studies have {', '.join(known)}.")
+    return {key: seeds for key, seeds in results.items() if key[0] in recipes}

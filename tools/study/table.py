@@ -9,7 +9,7 @@ import argparse
 import statistics
 from collections.abc import Sequence
 
-from results import Results, add_study_arguments, read_together
+from results import Results, Seeds, add_study_arguments, choose, read_together
 from study import Study
 from tabulate import tabulate
 
@@ -22,6 +22,14 @@ def cell(values: Sequence[float], form: str = ".1f") -> str:
         return "-"
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):{form}}{spread}"
+
+
+def compare(seeds: Seeds, of_base: Seeds) -> list[float]:
+    """Return the differences in points, seed by seed, so that a missing run does not tilt them."""
+    return [
+        100 * (seeds[seed]["average"] - of_base[seed]["average"])
+        for seed in sorted(seeds.keys() & of_base.keys())
+    ]
 
 
 def accuracy_rows(study: Study, results: Results) -> list[dict[str, str]]:
@@ -41,14 +49,29 @@ def accuracy_rows(study: Study, results: Results) -> list[dict[str, str]]:
         for name in seen:
             found = [result["seen_words"] for result in seeds.values() if result.get("seen_words")]
             row[f"{name} words"] = cell([100 * words[name] for words in found])
-        # Seed by seed, so that a missing run does not tilt the comparison.
-        of_base = results[recipe, base] if variant != base else {}
-        both = [
-            100 * (seeds[seed]["average"] - of_base[seed]["average"])
-            for seed in seeds.keys() & of_base.keys()
-        ]
+        both = compare(seeds, results[recipe, base]) if variant != base else []
         rows.append({**row, f"- {base}": cell(both, "+.1f")})
     return rows
+
+
+def mean_rows(study: Study, results: Results) -> list[dict[str, str]]:
+    """Show how much each variant differs on average over the recipes that have been run with it."""
+    base = next(iter(study.variants))
+    found: dict[str, list[float]] = {}
+    for (recipe, variant), seeds in results.items():
+        if variant != base and (differences := compare(seeds, results[recipe, base])):
+            found.setdefault(variant, []).append(statistics.fmean(differences))
+    return [
+        {
+            "variant": variant,
+            "recipes": str(len(means)),
+            f"- {base}": f"{statistics.fmean(means):+.1f}",
+            "lowest": f"{min(means):+.1f}",
+            "highest": f"{max(means):+.1f}",
+        }
+        for variant, means in found.items()
+        if len(means) > 1
+    ]
 
 
 def stage_1_rows(results: Results) -> list[dict[str, str]]:
@@ -93,14 +116,20 @@ def main() -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     add_study_arguments(parser)
+    parser.add_argument("--recipes", nargs="+", help="names; default: all")
     args = parser.parse_args()
     studies, results = read_together(args.studies, args.results)
+    if args.recipes:
+        results = choose(results, args.recipes)
     if accuracies := accuracy_rows(studies[0], results):
         print_table("Word accuracy in %", accuracies)
+    if means := mean_rows(studies[0], results):
+        print_table("Mean over the recipes that have both", means)
     if stage_1 := stage_1_rows(results):
         print_table(f"Stage 1, words spelled in % ({machines(results)})", stage_1)
-    done = sum(map(len, results.values()))
-    print(f"{done} of {sum(len(study.runs) for study in studies)} runs are done.")
+    chosen = {recipe for recipe, _ in results}
+    runs = [run for study in studies for run in study.runs if run.recipe in chosen]
+    print(f"{sum(map(len, results.values()))} of {len(runs)} runs are done.")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,15 @@ def call(tool: Path, *arguments: object) -> None:
         sys.exit(code)
 
 
-def train_reader(images: Path, work_dir: Path, steps: int) -> Path:
-    """Train a recognizer on the images and return its last checkpoint."""
+def build_dictionary(images: Path) -> Path:
+    """Make a dictionary of all that is written on the images."""
     dictionary, labels = images / "dictionary.txt", (images / "train.jsonl", images / "val.jsonl")
     call(HERE.parent / "build_dictionary.py", *labels, "--out", dictionary)
+    return dictionary
+
+
+def train_reader(images: Path, dictionary: Path, work_dir: Path, steps: int) -> Path:
+    """Train a recognizer on the images and return its last checkpoint."""
     options = {
         "train_dataloader.dataset.data_root": images,
         "test_dataloader.dataset.data_root": images,
@@ -58,6 +63,8 @@ def main() -> None:
     add("--fonts", nargs="+", required=True, help="folders of .ttf, .otf and .woff files")
     add("--backgrounds", required=True, help="folder of photographs without text")
     add("--out", type=Path, default="data/word_clip", help="folder; default: %(default)s")
+    add("--dictionary", type=Path, help="words of other characters are left out; default: none is")
+    add("--codes", type=float, default=0.08, help="part of numbers and codes; default: %(default)s")
     add("--images", type=int, default=120_000, help="for training; default: %(default)s")
     add("--val-images", type=int, default=5_000, help="of other words; default: %(default)s")
     add("--reader-steps", type=int, default=1600, help="of 128 images; default: %(default)s")
@@ -66,8 +73,12 @@ def main() -> None:
     images, weights = args.out / args.script, args.out / f"{name}.safetensors"
     drawing = ["--fonts", *args.fonts, "--backgrounds", args.backgrounds, "--out", images]
     drawing += ["--size", *SIZE, "--images", args.images, "--val-images", args.val_images]
+    drawing += ["--codes", args.codes]
+    if args.dictionary:
+        drawing += ["--dictionary", args.dictionary]
     call(HERE.parent / "render_words.py", *args.corpora, *drawing)
-    reader = train_reader(images, args.out / f"{name}-reader", args.reader_steps)
+    dictionary = args.dictionary or build_dictionary(images)
+    reader = train_reader(images, dictionary, args.out / f"{name}-reader", args.reader_steps)
     logs = ("--logs", args.out, "--name", name, "--reader", reader)
     call(HERE / "train.py", images, *logs, *others)
     checkpoint = args.out / name / "checkpoints" / "epoch_latest.pt"

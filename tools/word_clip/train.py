@@ -19,6 +19,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import open_clip
 import torch
 from open_clip import factory
 from open_clip_train.main import main
@@ -40,21 +41,32 @@ AUGMENTATION = ["--aug-cfg", "use_timm=True", "scale=(0.95, 1.0)", "ratio=(3.9, 
 
 
 def write_table(annotations: Path, table: Path) -> None:
-    """Write images and prompts as open_clip_train reads them.
+    """Write images and prompts as open_clip_train reads them, but for those that it would cut.
 
     Raises:
         FileNotFoundError: There are no annotations.
+        ValueError: All prompts are too long.
     """
     if not annotations.is_file():
         raise FileNotFoundError(f"There is no {annotations}. Make it with render_words.py.")
-    prompt = Prompt(spelling="characters")
+    prompt, tokenizer = Prompt(spelling="characters"), open_clip.get_tokenizer(MODEL)
+    room = tokenizer.context_length - 2  # between the tokens of start and end
+    written = too_long = 0
     with annotations.open(encoding="utf-8") as lines, table.open("w", encoding="utf-8") as file:
         writer = csv.writer(file, dialect="excel-tab")
         writer.writerow(["image", "prompt"])
         for line in lines:
             entry = json.loads(line)
-            path = annotations.parent.resolve() / entry["filename"]
-            writer.writerow([path, prompt(entry["text"])])
+            sentence = prompt(entry["text"])
+            if len(tokenizer.encode(sentence)) > room:
+                too_long += 1
+                continue
+            writer.writerow([annotations.parent.resolve() / entry["filename"], sentence])
+            written += 1
+    if too_long:
+        print(f"{annotations}: {too_long:,} words are left out, too long for {room} tokens.")
+    if not written:
+        raise ValueError(f"{annotations} has no word that {MODEL} can hold. Draw shorter ones.")
 
 
 def write_start(reader: Path, start: Path) -> None:

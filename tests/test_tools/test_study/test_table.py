@@ -102,3 +102,25 @@ def test_variants_of_several_studies_stand_together(call: Callable[..., str]) ->
         call(table, "words.yaml")
     with pytest.raises(SystemExit, match="1 folders for 2 studies"):
         call(table, "second.yaml", "--results", "results/words")
+
+
+def test_means_are_over_the_recipes_that_have_both(call: Callable[..., str]) -> None:
+    write_study(seeds=[0, 1])
+    call(run)
+    averages = {"one-scratch": (0.1, 0.2), "one-dptr": (0.5, 0.8), "two-scratch": (0.3, 0.4)}
+    for name, values in averages.items():
+        for seed, average in enumerate(values):
+            file = Path(f"results/words/{name}-seed{seed}.json")
+            file.write_text(json.dumps({**result(f"{name}-seed{seed}"), "average": average}))
+    file = Path("results/words/two-dptr-seed1.json")
+    file.write_text(json.dumps({**result("two-dptr-seed1"), "average": 0.3}))
+    Path("results/words/two-dptr-seed0.json").unlink()
+    head = ["variant", "recipes", "- scratch", "lowest", "highest"]
+    # One: 40 and 60 points more; two: 10 less of one seed. Both count once.
+    assert read_tables(call(table))[1] == [head, ["dptr", "2", "+20.0", "-10.0", "+50.0"]]
+    printed = call(table, "--recipes", "one")
+    assert printed.endswith("4 of 4 runs are done.\n")
+    assert "Mean over" not in printed
+    assert {row[0] for row in read_tables(printed)[0][1:]} == {"one"}
+    with pytest.raises(SystemExit, match=r"No recipe three\. The studies have one, two\."):
+        call(table, "--recipes", "one", "three")

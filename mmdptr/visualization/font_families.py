@@ -21,14 +21,14 @@ def font_families(fonts: Fonts | None, text: str) -> list[str]:
         text (str): All that is to be written.
 
     Returns:
-        list[str]: What Matplotlib calls them, for ``font.family``: as few as will do, the regular
-        weights first. None for what its own font has.
+        list[str]: What Matplotlib calls them, for ``font.family``: as few as will do, plain ones
+        (sans) before others and regular weights first. None for what its own font has.
     """
     own = FT2Font(findfont("DejaVu Sans")).get_charmap()
     missing = {character for character in text if ord(character) not in own}
     found = []
     able = {path: x for path, x in (fonts.characters.items() if fonts else ()) if x & missing}
-    for path in sorted(able, key=_distance_from_regular):
+    for path in sorted(able, key=_distance_from_plain):
         if missing & able[path]:
             missing -= able[path]
             # The files of a family that comes in parts have one name in common.
@@ -37,9 +37,12 @@ def font_families(fonts: Fonts | None, text: str) -> list[str]:
     return found
 
 
-def _distance_from_regular(font: Path) -> int:
+def _distance_from_plain(font: Path) -> tuple[bool, int]:
+    """Order fonts: readings are to be read, which handwriting and display faces do not help."""
     with TTFont(font, fontNumber=0, lazy=True) as content:
-        return abs(content["OS/2"].usWeightClass - 400) if "OS/2" in content else 0
+        family = content["name"].getBestFamilyName() if "name" in content else None
+        weight = abs(content["OS/2"].usWeightClass - 400) if "OS/2" in content else 0
+    return "sans" not in (family or "").lower(), weight
 
 
 def _unpacked(font: Path) -> Path:

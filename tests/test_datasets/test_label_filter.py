@@ -70,6 +70,9 @@ def test_valid_labels_lose_only_their_repetitions(words: list[str]):
     [
         ("", "empty"),
         (" \t\u3000", "empty"),
+        ("\u200c\u200c", "empty"),  # joiners with nothing to join, as in wordfreq's Bengali words
+        ("\u3164\ufe0f", "empty"),  # Hangul's filler, a variation selector
+        ("\u2800", "empty"),
         ("a\tb", "not valid text"),
         ("a\x00", "not valid text"),
         ("a\x7fb", "not valid text"),

@@ -32,3 +32,21 @@ def test_compressed_fonts_in_parts_of_one_family_are_read(
     copies = [Path(findfont(FontProperties(family=[name]))) for name in names]
     assert [x.parent for x in copies] == [tmp_path / "mmdptr"] * 2
     assert [set(FT2Font(x).get_charmap()) for x in copies] == [set(b"ab"), set(b"cd")]
+
+
+def test_plain_fonts_come_before_handwriting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    monkeypatch.setattr(font_families, "FT2Font", lambda _: SimpleNamespace(get_charmap=dict))
+    for name, weight in (("A Brush", 400), ("B Sans", 700), ("C Sans", 500)):
+        with TTFont(path) as font:
+            for record in font["name"].names:
+                record.string = name
+            font["OS/2"].usWeightClass = weight
+            font.save(tmp_path / f"{name}.ttf")
+    with TTFont(tmp_path / "A Brush.ttf") as font:
+        del font["name"], font["OS/2"]
+        font.save(tmp_path / "0.ttf")  # a font need not say what it is
+    found = font_families.font_families(Fonts([tmp_path]), "ab")
+    assert found == [str(tmp_path / "C Sans.ttf")]

@@ -24,7 +24,7 @@ from .seen_labels import SeenLabels
 _NOT_TEXT_CATEGORIES = {"Cc", "Cs", "Cn"}
 # Soft hyphens, byte order marks and the like show nothing; joiners change how letters are written.
 _INVISIBLE = regex.compile(r"[^\P{Cf}\u200c\u200d]")
-# Anything to see: no white space, joiners, variation selectors, fillers (U+2800 is a blank of Braille).
+# Anything to see: no white space, joiners, variation selectors, fillers, nor Braille's blank.
 _MARK = regex.compile(r"[^\s\p{Default_Ignorable_Code_Point}\u2800]")
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -33,8 +33,8 @@ class LabelFilter:
     """Bring labels into one form, and drop what a decoder cannot learn from.
 
     A label is normalised (Unicode form, letter case, no invisible characters, no white space around
-    it), then dropped when
-    it shows nothing, is not valid text, has the wrong length, leaves the dictionary, or came before.
+    it), then dropped when it shows nothing, is not valid text, has the wrong length, leaves the
+    dictionary, or came before.
 
     Labels are lower-cased by default because CLIP's tokenizer does the same: 'Hello' and 'HELLO'
     have one and the same text embedding, so no decoder can learn the case from it, and keeping

@@ -110,7 +110,8 @@ def test_words_and_reader_share_a_dictionary_that_is_given(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dictionary = tmp_path / "given.txt"
-    dictionary.write_text("\n".join("βγδζθκλμαεηιονρστξπ"), encoding="utf-8")
+    units = [*"βγδζθκλμαεηιονρστξπ", "স্কা"]  # one that MMOCR's own dictionary would refuse
+    dictionary.write_text("\n".join(units), encoding="utf-8")
     (tmp_path / "words.txt").write_text("\n".join([*WORDS, "φως", "χα"]), encoding="utf-8")
     found = []
     calls: list[list[str]] = []

@@ -63,7 +63,7 @@ def main() -> None:
     add("--fonts", nargs="+", required=True, help="folders of .ttf, .otf and .woff files")
     add("--backgrounds", required=True, help="folder of photographs without text")
     add("--out", type=Path, default="data/word_clip", help="folder; default: %(default)s")
-    add("--dictionary", type=Path, help="words of other characters are left out; default: none is")
+    add("--dictionary", type=Path, help="words of other characters are left out")
     add("--codes", type=float, default=0.08, help="part of numbers and codes; default: %(default)s")
     add("--images", type=int, default=120_000, help="for training; default: %(default)s")
     add("--val-images", type=int, default=5_000, help="of other words; default: %(default)s")

@@ -11,7 +11,7 @@ DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
 DEMO_DIR := work_dirs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs real7k clean-demo
+.PHONY: help install demo test lint format docs real7k study-stores clean-demo
 
 help:  ## Show what there is to make
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -65,6 +65,10 @@ real7k: install  ## Run a STUDY of mini recipes on DATA (see docs/benchmarks.md)
 	$(RUN) tools/extract_orp_bank.py $(DATA)/backgrounds/bsds500 --out data/dptr/backgrounds $(STUDY_CLIP)
 	OMP_NUM_THREADS=$(THREADS) $(RUN) tools/study/run.py $(STUDY) --results $(RESULTS)
 	$(RUN) tools/study/table.py $(STUDY) --results $(RESULTS)
+
+study-stores: install  ## Make the other embeddings that some studies need, of the same DATA
+	@test -n "$(DATA)" || { echo "Give the data: make study-stores DATA=folder (docs/benchmarks.md)"; exit 2; }
+	PATH="$(abspath $(BIN)):$$PATH" bash tools/study/stores.sh $(DATA)
 
 clean-demo:  ## Delete what the demo made
 	rm -rf $(DEMO) $(DEMO_DIR)

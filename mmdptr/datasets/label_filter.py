@@ -138,8 +138,6 @@ class LabelFilter:
 
     def _fault(self, label: str) -> str | None:
         """Return what is wrong with a normalised label on its own."""
-        if not label:
-            return EMPTY
         # isprintable() is a fast way to pass nearly all labels, but it refuses some valid ones,
         # such as those with the joiners that Persian and Hindi are written with.
         if not label.isprintable() and any(

@@ -91,7 +91,26 @@ def test_words_of_unknown_characters_are_counted_and_left_out(
     some = replace(clip, known_tokens=known)
     see(clip, ["sun", "moon", "sun"], monkeypatch)
     assert tool.retrieve(some, annotations) == (3, 2, 100.0, 100.0, 100.0)
-    assert "1 words have characters that this CLIP does not know" in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        f"{annotations}: 1 of the words left out, each holds tokens that the CLIP weights do not "
+        "know.\n"
+    )
     other = replace(clip, known_tokens=frozenset(encoder.tokenize("x")))
     with pytest.raises(ValueError, match="has no word that this CLIP knows"):
         tool.retrieve(other, annotations)
+
+
+def test_words_too_long_for_the_context_are_not_called_unknown(
+    clip: LoadedCLIP,
+    annotations: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = str(annotations.parent / "0.png")
+    entries = [{"filename": image, "text": text} for text in ("sun", 29 * "b")]
+    (tmp_path / "long.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    see(clip, ["sun"], monkeypatch)
+    assert tool.retrieve(clip, tmp_path / "long.jsonl").images == 1
+    printed = capsys.readouterr().out
+    assert printed.endswith("long.jsonl: 1 of the words left out, each exceeds CLIP context.\n")

@@ -114,7 +114,9 @@ def test_words_too_long_for_the_context_are_left_out_and_counted(
     run(monkeypatch, str(images), "--logs", str(tmp_path))
     tables = [(tmp_path / f"words_{x}.tsv").read_text() for x in ("train", "val")]
     assert [table.count("photo") for table in tables] == [1, 2]
-    assert "train.jsonl: 1 words are left out, too long for 34 tokens." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "train.jsonl: 1 of the words left out, each exceeds CLIP context." in printed
+    assert "val.jsonl" not in printed
     (images / "val.jsonl").write_text(json.dumps(entries[1]))
     with pytest.raises(SystemExit, match=r"val\.jsonl has no word that clip-word-tiny can hold"):
         run(monkeypatch, str(images), "--logs", str(tmp_path))

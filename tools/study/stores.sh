@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 # Make the text embeddings and banks that ablations.yaml, slots.yaml and clip_word.yaml have beside
-# those of `make real7k`, of the same DATA. A killed run goes on where it was:
-#   bash tools/study/stores.sh DATA
+# those that `make real7k` makes. A killed run goes on where it was:
+#   make study-stores DATA=folder
 set -euo pipefail
 data=${1:?Give the folder that make real7k had as DATA}
 vocabulary=$data/corpora/en_vocabulary_90k.txt
@@ -30,4 +30,6 @@ embed words_with_padding "$vocabulary" $random --spelling characters --keep-padd
 embed words_clip "$vocabulary" --model clip-word-tiny --spelling characters
 python tools/extract_orp_bank.py "$data/backgrounds/bsds500" --out "$stores/backgrounds_clip" \
     --model clip-word-tiny
+# The Gaussian's mean and variance are those of the bank that make real7k makes.
+python tools/extract_orp_bank.py "$data/backgrounds/bsds500" --out "$stores/backgrounds" $random
 python tools/study/gaussian_bank.py "$stores/backgrounds" --out "$stores/gaussian"

@@ -12,6 +12,7 @@ Example:
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -73,18 +74,18 @@ def retrieve(clip: LoadedCLIP, path: Path) -> Retrieval:
     """Measure retrieval on a set."""
     height, width = clip.model.visual.image_size
     encoder = CLIPTextEncoder(clip, Prompt(spelling="characters"))
-    images, texts, unknown = [], [], 0
+    images, texts, faults = [], [], Counter[str]()
     for image, text in read_set(path):
         word = normalize(text)
-        if word and encoder.fault(encoder.tokenize(word)):
-            unknown += 1
+        if word and (fault := encoder.fault(encoder.tokenize(word))):
+            faults[fault] += 1
         elif word:
             # To the size that CLIP reads, as in training, so that its own cropping cuts nothing.
             squashed = image.resize((width, height), Image.Resampling.BICUBIC)
             images.append(clip.preprocess(squashed))
             texts.append(word)
-    if unknown:
-        print(f"{path}: {unknown} words have characters that this CLIP does not know.")
+    for fault, number in faults.items():
+        print(f"{path}: {number} of the words left out, each {fault}.")
     if not texts:
         raise ValueError(f"{path} has no word that this CLIP knows. Give a set of its script.")
     words = sorted(set(texts))

@@ -16,16 +16,16 @@ import json
 import logging
 import shlex
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
-import open_clip
 import torch
 from open_clip import factory
 from open_clip_train.main import main
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmdptr.clip import Prompt, load_clip
+from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 
 MODEL = "clip-word-tiny"
 PART = "backbone.tower."  # of a recognizer: CLIP's image tower
@@ -49,22 +49,21 @@ def write_table(annotations: Path, table: Path) -> None:
     """
     if not annotations.is_file():
         raise FileNotFoundError(f"There is no {annotations}. Make it with render_words.py.")
-    prompt, tokenizer = Prompt(spelling="characters"), open_clip.get_tokenizer(MODEL)
-    room = tokenizer.context_length - 2  # between the tokens of start and end
-    written = too_long = 0
+    encoder = CLIPTextEncoder(load_clip(MODEL, "random"), Prompt(spelling="characters"))
+    written, faults = 0, Counter[str]()
     with annotations.open(encoding="utf-8") as lines, table.open("w", encoding="utf-8") as file:
         writer = csv.writer(file, dialect="excel-tab")
         writer.writerow(["image", "prompt"])
         for line in lines:
             entry = json.loads(line)
-            sentence = prompt(entry["text"])
-            if len(tokenizer.encode(sentence)) > room:
-                too_long += 1
+            if fault := encoder.fault(encoder.tokenize(entry["text"])):
+                faults[fault] += 1
                 continue
-            writer.writerow([annotations.parent.resolve() / entry["filename"], sentence])
+            path = annotations.parent.resolve() / entry["filename"]
+            writer.writerow([path, encoder.prompt(entry["text"])])
             written += 1
-    if too_long:
-        print(f"{annotations}: {too_long:,} words are left out, too long for {room} tokens.")
+    for fault, number in faults.items():
+        print(f"{annotations}: {number:,} of the words left out, each {fault}.")
     if not written:
         raise ValueError(f"{annotations} has no word that {MODEL} can hold. Draw shorter ones.")
 

@@ -55,16 +55,23 @@ class Shard(NamedTuple):
         return f"{self.split}-{self.number:05d}"
 
 
-def split_words(words: Sequence[str]) -> dict[str, list[str]]:
-    """Hold out the words that stage 1 of DPTR holds out, by a hash of each."""
+def split_words(words: Sequence[str], images: dict[str, int]) -> dict[str, list[str]]:
+    """Hold out the words that stage 1 of DPTR holds out, by a hash of each.
+
+    Raises:
+        ValueError: No word is left for a split of which ``images`` are wanted.
+    """
     held_out = hash_labels(words) < HELD_OUT * 2**32
     splits = {
         "train": [word for word, out in zip(words, held_out, strict=True) if not out],
         "val": [word for word, out in zip(words, held_out, strict=True) if out],
     }
     for split, found in splits.items():
-        if not found:
-            raise ValueError(f"Of {len(words)} words none is left for {split}. Give more words.")
+        if images[split] and not found:
+            raise ValueError(
+                f"Of {len(words)} words none is left for {split}. Give more words, or draw no "
+                "images of them (--images 0, --val-images 0)."
+            )
     return splits
 
 
@@ -165,7 +172,8 @@ def main() -> None:
     label_filter = LabelFilter(characters, max_length=args.max_length)
     found = [x for x in label_filter(iter_corpora(args.corpora)) if " " not in x]
     fonts = Fonts(args.fonts)
-    words = split_words([word for word in found if fonts.can_draw(word)])
+    numbers = {"val": args.val_images, "train": args.images}
+    words = split_words([word for word in found if fonts.can_draw(word)], numbers)
     print(label_filter.report)
     print(f"{len(found) - sum(map(len, words.values())):,} of {len(found):,} words have no font.")
     others = ("corpora", "out", "workers")
@@ -174,14 +182,14 @@ def main() -> None:
     check_settings(args.out, settings)
     shards = [
         Shard(split, number, min(args.shard_size, images - first))
-        for split, images in (("val", args.val_images), ("train", args.images))
+        for split, images in numbers.items()
         for number, first in enumerate(range(0, images, args.shard_size))
     ]
     missing = [shard for shard in shards if not (args.out / shard.name).exists()]
     done = sum(x.size for x in shards) - sum(x.size for x in missing)
     with (
         ProcessPoolExecutor(args.workers) as pool,
-        tqdm(total=args.images + args.val_images, initial=done, unit="image") as bar,
+        tqdm(total=sum(numbers.values()), initial=done, unit="image") as bar,
     ):
         write = partial(write_shard, settings=settings, words=words, out=args.out)
         for shard in pool.map(write, missing):

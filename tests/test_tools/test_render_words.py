@@ -128,4 +128,5 @@ def test_a_folder_of_other_settings_is_refused(make, tmp_path: Path) -> None:
 
 def test_too_few_words_are_refused() -> None:
     with pytest.raises(ValueError, match="Of 1 words none is left for val"):
-        tool.split_words(["aal"])
+        tool.split_words(["aal"], {"train": 5, "val": 5})
+    assert tool.split_words(["aal"], {"train": 5, "val": 0}) == {"train": ["aal"], "val": []}

@@ -5,11 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
+import lmdb
 import pytest
 from mmengine.evaluator import Evaluator
 from mmocr.registry import DATASETS, METRICS, TASK_UTILS
 
-from .shared import OF_LANGUAGES, UNION14M, read
+from .shared import CONFIGS, OF_LANGUAGES, UNION14M, read
 
 # What a word of each language is made of; the recipes differ in their dictionaries alone.
 LANGUAGES = {
@@ -102,3 +103,25 @@ def test_a_language_is_another_dictionary_for_the_same_recipe(
     assert metrics["recog/word_acc"] == pytest.approx(right, abs=1e-3)
     assert right <= metrics["recog/1-N.E.D"] <= 1
     assert (metrics["recog/1-N.E.D"] < 1) == (right < 1)
+
+
+def test_a_language_in_lmdbs_as_the_docs_have_it(photo: Path, tmp_path: Path) -> None:
+    for split, text in {"scene_train": "韩国", "scene_test": "小馆"}.items():
+        folder = tmp_path / split
+        with lmdb.open(str(folder)) as env, env.begin(write=True) as transaction:
+            transaction.put(b"num-samples", b"1")
+            transaction.put(b"image-000000001", photo.read_bytes())
+            transaction.put(b"label-000000001", text.encode())
+    page = (CONFIGS.parent / "docs" / "your_own_language.md").read_text(encoding="utf-8")
+    (snippet,) = [x for x in page.split("```") if x.startswith("python\nlmdb = ")]
+    base = CONFIGS / "languages" / "dptr_nrtr_chinese.py"
+    file = tmp_path / "own.py"
+    text = snippet.removeprefix("python").replace("data/bctr", str(tmp_path))
+    file.write_text(f"_base_ = [{str(base)!r}]\n{text}", encoding="utf-8")
+    cfg = read(str(file))
+    found = []
+    for loader in (cfg.train_dataloader, cfg.test_dataloader, cfg.val_dataloader):
+        sample = DATASETS.build(loader.dataset)[0]
+        assert sample["inputs"].shape[:2] == (3, 32)
+        found.append(sample["data_samples"].gt_text.item)
+    assert found == ["韩国", "小馆", "小馆"]

@@ -69,8 +69,8 @@ def split_words(words: Sequence[str], images: dict[str, int]) -> dict[str, list[
     for split, found in splits.items():
         if images[split] and not found:
             raise ValueError(
-                f"Of {len(words)} words none is left for {split}. Give more words, or draw no "
-                "images of them (--images 0, --val-images 0)."
+                f"Of {len(words)} words none is left for {split}. Give more words, or no images "
+                "to draw for it."
             )
     return splits
 

@@ -2,8 +2,9 @@
 """Draw the word accuracies of a study, or of several that belong together.
 
 Recipes that are named <recipe>@<number>, such as the number of images, have one panel each and a
-curve a variant against that number. All others stand below each other, each with a dot a variant.
-Several seeds give the mean and their range.
+curve a variant against that number. Where there are more variants than recipes, each recipe has a
+panel of bars. All others stand below each other, each with a dot a variant. Several seeds give the
+mean and their range.
 """
 
 import argparse
@@ -85,6 +86,42 @@ def draw_rows(averages: Averages) -> Figure:
     return figure
 
 
+def draw_bars(averages: Averages) -> Figure:
+    """Draw a panel a recipe: a bar a variant, in the order of the study, a line at the first."""
+    panels: dict[str, dict[str, list[float]]] = {}
+    for (recipe, variant), seeds in averages.items():
+        panels.setdefault(recipe, {})[variant] = seeds
+    tallest = max(len(variants) for variants in panels.values())
+    figure = Figure(figsize=(5.5 * len(panels), 1 + 0.25 * tallest), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
+    for axis, (recipe, variants) in zip(axes[0], panels.items(), strict=True):
+        means, reach = spread(list(variants.values()))
+        bars = axis.barh(list(variants), means, xerr=reach if max(map(max, reach)) else None)
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axis.axvline(means[0], color="black", linestyle=":")
+        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, bbox=white)
+        axis.set(title=recipe, xlabel="word accuracy, %", xlim=(0, 1.1 * max(means)))
+        axis.invert_yaxis()
+    return figure
+
+
+def draw(averages: Averages, label: str) -> Figure:
+    """Choose among the three pictures.
+
+    Raises:
+        ValueError: Some recipes have numbers in their names, and some have not.
+    """
+    recipes, variants = ({key[i] for key in averages} for i in (0, 1))
+    numbered = {"@" in recipe for recipe in recipes}
+    if len(numbered) > 1:
+        raise ValueError(
+            "Some recipes are named <recipe>@<number>, some are not. Draw them one after the other."
+        )
+    if numbered == {True}:
+        return draw_curves(averages, label)
+    return draw_bars(averages) if len(variants) > len(recipes) else draw_rows(averages)
+
+
 @exit_with_message
 def main() -> None:
     """Run the tool."""
@@ -98,12 +135,7 @@ def main() -> None:
     averages = collect(read_together(args.studies, args.results)[1])
     if not averages:
         raise ValueError("There are no results yet. Make them by tools/study/run.py.")
-    numbered = {"@" in recipe for recipe, _ in averages}
-    if len(numbered) > 1:
-        raise ValueError(
-            "Some recipes are named <recipe>@<number>, some are not. Draw them one after the other."
-        )
-    figure = draw_curves(averages, args.label) if numbered == {True} else draw_rows(averages)
+    figure = draw(averages, args.label)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=150)
     print(f"Picture: {args.out}")

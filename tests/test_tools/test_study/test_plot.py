@@ -48,6 +48,24 @@ def test_other_recipes_stand_below_each_other_the_best_at_the_top(call: Callable
     assert reach == pytest.approx([60, 80])
 
 
+def test_more_variants_than_recipes_are_bars_in_the_order_of_the_study(
+    call: Callable[..., str],
+) -> None:
+    write_study(recipes={"one": "one.py"}, seeds=[0, 1])
+    call(run)
+    for seed, average in ((0, 0.8), (1, 0.6)):
+        file = Path(f"results/words/one-dptr-seed{seed}.json")
+        file.write_text(json.dumps({**result(f"one-dptr-seed{seed}"), "average": average}))
+    averages = plot.collect(results.read_together([Path("words.yaml")])[1])
+    (axis,) = plot.draw(averages, "").axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["scratch", "dptr"]
+    assert axis.yaxis_inverted()
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([30, 70])
+    assert axis.lines[-1].get_xdata() == pytest.approx([30, 30])
+    reach = axis.containers[0].lines[2][0].get_segments()[1][:, 0]
+    assert reach == pytest.approx([60, 80])
+
+
 def test_numbers_and_names_are_two_pictures(call: Callable[..., str]) -> None:
     write_study(recipes={"a@500": "one.py", "b": "two.py"})
     call(run)

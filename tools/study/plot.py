@@ -100,7 +100,8 @@ def draw_bars(averages: Averages) -> Figure:
         white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         axis.axvline(means[0], color="black", linestyle=":")
         axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, bbox=white)
-        axis.set(title=recipe, xlabel="word accuracy, %", xlim=(0, 1.1 * max(means)))
+        axis.set(title=recipe, xlabel="word accuracy, %")
+        axis.margins(x=0.1)  # for the labels
         axis.invert_yaxis()
     return figure
 

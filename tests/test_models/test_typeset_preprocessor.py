@@ -7,6 +7,7 @@ import torch
 
 from mmdptr.models import TypesetPreprocessor
 from mmdptr.models.data_preprocessors import typeset
+from mmdptr.models.data_preprocessors.strokes import split_into_strokes
 from tests.builders import sample
 
 WIDTH = 64
@@ -40,6 +41,17 @@ def test_characters_stand_in_their_places(together: bool) -> None:
             torch.testing.assert_close(found[:, ord(x) - ord("a")], places[:, slot])
     assert all(x.valid_ratio == 1 for x in data["data_samples"])
     assert [x.gt_text.item for x in data["data_samples"]] == texts
+
+
+def test_strokes_of_characters_stand_in_their_rows() -> None:
+    texts = ["abc", "za"]
+    data = TypesetPreprocessor((4, 16), strokes=4)(batch(texts))
+    memories = batch(texts)["inputs"]
+    characters = torch.cat([x[1 : len(text) + 1] for x, text in zip(memories, texts, strict=True)])
+    strokes = split_into_strokes(characters, 4)
+    cover, _ = typeset(torch.tensor([3, 2]), (4, 16), irregular=False, strokes=4)
+    expected = [cover[0] @ strokes[:3].flatten(0, 1), cover[1, :, :8] @ strokes[3:].flatten(0, 1)]
+    torch.testing.assert_close(data["inputs"], torch.stack(expected))
 
 
 def test_padding_is_said_where_images_have_some() -> None:

@@ -43,6 +43,12 @@ def test_a_recognizer_takes_everything_but_the_projection() -> None:
     assert type(model.decoder.module_loss) is DPTRLoss
 
 
+def test_settings_of_the_text_go_over_those_that_it_has() -> None:
+    model = build(feature_shape=(WIDTH, 2, 8), data_preprocessor={"strokes": 2, "blur": 0.5})
+    text = model.data_preprocessor
+    assert (text.shape, text.strokes, text.blur, text.noise) == ((2, 8), 2, 0.5, 30.0)
+
+
 def test_every_parameter_learns() -> None:
     model = build().train()
     data = model.data_preprocessor(batch(words(8)), training=True)

@@ -40,6 +40,24 @@ def test_cells_are_covered_once_and_in_order(shape: tuple[int, int], irregular: 
     assert (ink[:, -max(2, shape[1] // 8) :].amax(dim=1) > 0).all()
 
 
+def test_strokes_stand_one_below_another() -> None:
+    # Half the headroom is half a row of four; the three rows between are for four strokes.
+    (cover,), _ = typeset(torch.tensor([2]), (4, 8), irregular=False, strokes=4)
+    (whole,), _ = typeset(torch.tensor([2]), (1, 8), irregular=False)
+    rows = torch.tensor([[0.5, 0, 0, 0], [0.25, 0.75, 0, 0], [0, 0, 0.75, 0.25], [0, 0, 0, 0.5]])
+    expected = torch.einsum("hs,wl->hwls", rows, whole)
+    torch.testing.assert_close(cover, expected.reshape(32, 8))
+
+
+def test_strokes_make_up_the_character() -> None:
+    lengths = torch.tensor([3, 7, 1])
+    torch.manual_seed(0)
+    parts, _ = typeset(lengths, (4, 16), strokes=3)
+    torch.manual_seed(0)
+    whole, _ = typeset(lengths, (4, 16))
+    torch.testing.assert_close(parts.unflatten(2, (7, 3)).sum(dim=3), whole)
+
+
 def test_irregular_words_differ_and_regular_ones_do_not() -> None:
     lengths = torch.tensor([4, 4])
     one, other = typeset(lengths, (2, 16))[0]

@@ -4,7 +4,7 @@
 Killed and started again, it goes on from the last checkpoint. Several may work on one study at the
 same time: each run is taken by one of them. A run whose config has changed is done again. What
 another study has measured with the same config and seed, in a folder beside this one's results, is
-taken from there.
+taken from there. Of runs whose stage 1 is the same, one carries it out, and the others wait for it.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import accuracies, measure
+from mmengine.config import Config
 from study import Run, config_hash, read_study, results_folder
 from tqdm import tqdm
 
@@ -119,7 +120,14 @@ def execute(tool: str, folder: Path, lock: int, *arguments: str) -> None:
         raise RuntimeError(f"tools/{tool} ended with {status}; the end of {log}:\n{end}")
 
 
-def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
+def share_stage_1(cfg: Config, folder: Path) -> None:
+    """Keep what is pre-trained in one folder, unless a recipe has one of its own for it."""
+    for hook in cfg.get("custom_hooks") or []:
+        if hook.type == "DPTRPretrainHook":
+            hook.setdefault("pretrain_dir", str(folder))
+
+
+def carry_out(run: Run, folder: Path, result: Path, stage_1: Path, lock: int) -> str:
     """Do what is left of a run, and say how it went.
 
     Raises:
@@ -134,6 +142,7 @@ def carry_out(run: Run, folder: Path, result: Path, lock: int) -> str:
         write_json(result, {**json.loads(other.read_text(encoding="utf-8")), **names})
         return f"done before, as {other}"
     started = prepare(folder, sha256)
+    share_stage_1(cfg, stage_1)
     checkpoint = folder / "last_checkpoint"
     resume = []
     if checkpoint.is_file():
@@ -184,6 +193,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="GLOB", help="run names, such as 'sar-*'")
     parser.add_argument("--work-dir", type=Path, help="default: work_dirs/study/<study>")
     parser.add_argument("--results", type=Path, help="default: results/<study> beside the study")
+    parser.add_argument("--pretrain-dir", type=Path, help="default: dptr_pretrain beside work-dir")
     parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
     return parser.parse_args()
 
@@ -193,6 +203,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     work_dir = args.work_dir or Path("work_dirs/study") / args.study.stem
+    stage_1 = args.pretrain_dir or work_dir.parent / "dptr_pretrain"
     results = args.results or results_folder(args.study)
     runs = read_study(args.study).runs
     chosen = [x for x in runs if any(fnmatch.fnmatch(x.name, glob) for glob in args.only or ["*"])]
@@ -213,12 +224,13 @@ def main() -> None:
     progress = tqdm(chosen, unit="run")
     for run in progress:
         progress.set_description(run.name)
+        result = results / f"{run.name}.json"
         with taken(work_dir / f"{run.name}.lock") as lock:
             try:
                 outcome = (
                     "taken by another runner"
                     if lock is None
-                    else carry_out(run, work_dir / run.name, results / f"{run.name}.json", lock)
+                    else carry_out(run, work_dir / run.name, result, stage_1, lock)
                 )
             except Exception as error:  # whatever a recipe does wrong, the others go on
                 failed.append(run.name)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmdptr.writing import graphemes, visual_order
 
 from .slot_mixing import mix_slots
+from .strokes import split_into_strokes
 from .typesetting import blur, log_uniform, typeset
 
 
@@ -38,6 +39,10 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         noise (float): Strongest Gaussian noise, in root mean squares of the features. Defaults to
             30: of 256 channels, two characters are then further apart in noise than in fact.
         blur (float): Widest smear, as part of W. Defaults to 0.25.
+        strokes (int): Parts of a character, one below another, that look alike in many characters;
+            see :func:`split_into_strokes`. For maps of several rows whose encoder has to put
+            letters together, because the stem before it is shallow. Defaults to 1: every cell that
+            a character covers shows it as a whole.
         non_blocking (bool): Whether to copy to the device without waiting. Defaults to False.
     """
 
@@ -47,6 +52,7 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         character_width: float | None = None,
         noise: float = 30.0,
         blur: float = 0.25,
+        strokes: int = 1,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
@@ -54,6 +60,7 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         self.character_width = character_width
         self.noise = noise
         self.blur = blur
+        self.strokes = strokes
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Collate a batch.
@@ -95,10 +102,11 @@ class TypesetPreprocessor(BaseDataPreprocessor):
             slots = torch.zeros(len(index), dtype=torch.long)
             characters = mix_slots(characters, torch.from_numpy(token_ids).long(), slots)
         lengths = torch.tensor([len(text) for text in texts], device=characters.device)
-        cover, ratios = typeset(lengths, self.shape, training, self.character_width)
-        words = characters.new_zeros(*cover.shape[::2], characters.shape[1])
-        words[torch.arange(cover.shape[2], device=lengths.device) < lengths[:, None]] = characters
-        maps = cover.to(words) @ words
+        cover, ratios = typeset(lengths, self.shape, training, self.character_width, self.strokes)
+        strokes = split_into_strokes(characters, self.strokes)
+        words = strokes.new_zeros(len(lengths), int(lengths.max()), *strokes.shape[1:])
+        words[torch.arange(words.shape[1], device=lengths.device) < lengths[:, None]] = strokes
+        maps = cover.to(words) @ words.flatten(1, 2)
         if training:
             maps = self._degrade(maps, characters.square().mean().sqrt())
         for sample, ratio in zip(samples, ratios.tolist(), strict=True):

@@ -19,6 +19,7 @@ def typeset(
     shape: tuple[int, int],
     irregular: bool = True,
     character_width: float | None = None,
+    strokes: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Set words in a grid, each in one line.
 
@@ -31,11 +32,12 @@ def typeset(
             gap; words that are too long are narrower. What is left on the right is padding, as
             in images that keep their shape. Defaults to None: words go from edge to edge, as
             those of crops that are resized to one width.
+        strokes (int): Parts S of a character, equally high, one below another. Defaults to 1.
 
     Returns:
-        tuple[Tensor, Tensor]: Which part of each cell a character covers, of shape (N, H * W, L),
-        row by row, with L the longest length; the parts of a cell sum up to 1 at most. And which
-        part of the width is not padding, of shape (N,).
+        tuple[Tensor, Tensor]: Which part of each cell a stroke covers, of shape (N, H * W, L * S),
+        row by row, with L the longest length, character by character; the parts of a cell sum up
+        to 1 at most. And which part of the width is not padding, of shape (N,).
     """
     height, width = shape
     number, longest, device = len(lengths), int(lengths.max()), lengths.device
@@ -61,11 +63,13 @@ def typeset(
     starts, stops = (left + stops - widths) * pitch, (left + stops) * pitch
     columns = _overlap(starts, stops, width) * valid[:, None]
     valid_ratios = (pitch / fitting).squeeze(1)
-    if height == 1:
+    if height == 1 and strokes == 1:
         return columns, valid_ratios
     top, bottom = upto(HEADROOM) * height, height - upto(HEADROOM) * height
-    rows = _overlap(top, bottom, height)
-    return (rows[:, :, None] * columns[:, None]).flatten(1, 2), valid_ratios
+    edges = torch.lerp(top, bottom, torch.linspace(0, 1, strokes + 1, device=device))
+    rows = _overlap(edges[:, :-1], edges[:, 1:], height)
+    cover = torch.einsum("nhs,nwl->nhwls", rows, columns)
+    return cover.flatten(3).flatten(1, 2), valid_ratios
 
 
 def _overlap(starts: Tensor, stops: Tensor, cells: int) -> Tensor:

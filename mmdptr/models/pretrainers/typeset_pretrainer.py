@@ -35,7 +35,8 @@ class TypesetPretrainer(DPTRRecognizer):
         character_width (float, optional): Columns that a character takes on average, where images
             keep their shape and are padded, see :func:`typeset`. Defaults to None: they fill the
             width.
-        data_preprocessor (dict, optional): Defaults to a :class:`TypesetPreprocessor` of that grid.
+        data_preprocessor (dict, optional): Settings over those of a :class:`TypesetPreprocessor` of
+            that grid. Defaults to None.
         **kwargs: Arguments of :class:`DPTRRecognizer`: ``encoder``, where it reads what the text
             stands for or what the FMU makes, ``memory``, ``with_position``.
     """
@@ -53,9 +54,12 @@ class TypesetPretrainer(DPTRRecognizer):
         is_map = len(feature_shape) == 3
         channels, *grid = feature_shape if is_map else (feature_shape[1], 1, feature_shape[0])
         layout = find_memory_layout(decoder, kwargs.get("memory"))
-        if data_preprocessor is None:
-            data_preprocessor = {"type": "TypesetPreprocessor", "shape": grid}
-            data_preprocessor["character_width"] = character_width
+        data_preprocessor = {
+            "type": "TypesetPreprocessor",
+            "shape": grid,
+            "character_width": character_width,
+            **(data_preprocessor or {}),
+        }
         super().__init__(
             decoder=decoder_of_stage_1(decoder, layout),
             neck=copy.deepcopy(neck),  # MMEngine's build takes the type out of what it is given

@@ -86,6 +86,20 @@ def test_what_another_study_has_measured_is_taken_from_there(call: Callable[...,
     assert call(run, "--dry-run") == "second@5-new-seed0: to do\n"
 
 
+def test_runs_share_stage_1_unless_a_recipe_has_a_place_for_it(call: Callable[..., str]) -> None:
+    recipe = Path("two.py").read_text()
+    Path("two.py").write_text(recipe.replace("pretrain_dir='stage_1'", "epochs=2"))
+
+    def places(folder: str) -> list[str]:
+        configs = [f"{folder}/{x}-dptr-seed0/config.py" for x in ("one", "two")]
+        return [runpy.run_path(x)["custom_hooks"][0]["pretrain_dir"] for x in configs]
+
+    call(run)
+    assert places("work_dirs/study/words") == ["stage_1", "work_dirs/study/dptr_pretrain"]
+    call(run, "--work-dir", "w", "--results", "r/words", "--pretrain-dir", "shared")
+    assert places("w") == ["stage_1", "shared"]
+
+
 def test_a_changed_recipe_begins_anew(call: Callable[..., str]) -> None:
     call(run)
     write_recipe("one.py", accuracy=0.7)

@@ -30,11 +30,12 @@ def test_strokes_differ_from_row_to_row() -> None:
     assert (similar - torch.eye(4)).abs().max() < 0.3
 
 
-def test_strokes_are_those_of_the_character_alone() -> None:
+def test_strokes_depend_neither_on_order_nor_much_on_context() -> None:
     characters = alphabet()
     strokes = split_into_strokes(characters, 3)
     torch.testing.assert_close(split_into_strokes(characters.flip(0), 3).flip(0), strokes)
     # Another sentence around it changes a character's embedding a little, and its strokes seldom.
+    torch.manual_seed(0)
     other = split_into_strokes(characters + 0.01 * torch.randn(40, 64), 3)
     assert ((other - strokes).abs().amax(dim=2) < 0.1).float().mean() > 0.95
 

@@ -54,6 +54,12 @@ def test_strokes_of_characters_stand_in_their_rows() -> None:
     torch.testing.assert_close(data["inputs"], torch.stack(expected))
 
 
+@pytest.mark.parametrize(("rows", "strokes"), [(1, 2), (4, 5), (4, 0)])
+def test_strokes_that_rows_cannot_tell_apart_are_refused(rows: int, strokes: int) -> None:
+    with pytest.raises(ValueError, match=f"strokes={strokes} for maps of {rows} rows.*Lower it"):
+        TypesetPreprocessor((rows, 16), strokes=strokes)
+
+
 def test_padding_is_said_where_images_have_some() -> None:
     data = TypesetPreprocessor((1, 32), character_width=2.0)(batch(["abc", "z" * 30]))
     ratios = typeset(torch.tensor([3, 30]), (1, 32), False, 2.0)[1].tolist()

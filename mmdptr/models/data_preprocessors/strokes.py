@@ -12,8 +12,9 @@ def split_into_strokes(characters: Tensor, strokes: int) -> Tensor:
     """Split characters into parts that other characters have, too.
 
     Of each stroke there are 8 kinds. Which of them a character has is on which side of three random
-    planes its embedding lies, planes of its own for each stroke, the same ones each time. All
-    characters of a kind share the stroke; only all strokes together tell characters apart.
+    planes through the mean of all given its embedding lies, planes of its own for each stroke, the
+    same ones each time. All characters of a kind share the stroke; only all strokes together tell
+    characters apart.
 
     Args:
         characters (Tensor): Embeddings of shape (N, D).

@@ -44,6 +44,9 @@ class TypesetPreprocessor(BaseDataPreprocessor):
             letters together, because the stem before it is shallow. Defaults to 1: every cell that
             a character covers shows it as a whole.
         non_blocking (bool): Whether to copy to the device without waiting. Defaults to False.
+
+    Raises:
+        ValueError: There are more strokes than rows.
     """
 
     def __init__(
@@ -56,6 +59,11 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
+        if not 1 <= strokes <= shape[0]:
+            raise ValueError(
+                f"Found strokes={strokes} for maps of {shape[0]} rows, expected 1 to {shape[0]}: "
+                "strokes that share a row cannot be told apart. Lower it, or leave it out."
+            )
         self.shape = (shape[0], shape[1])
         self.character_width = character_width
         self.noise = noise

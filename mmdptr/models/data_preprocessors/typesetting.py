@@ -32,7 +32,8 @@ def typeset(
             gap; words that are too long are narrower. What is left on the right is padding, as
             in images that keep their shape. Defaults to None: words go from edge to edge, as
             those of crops that are resized to one width.
-        strokes (int): Parts S of a character, equally high, one below another. Defaults to 1.
+        strokes (int): Parts S of a character, equally high, one below another; at most H. Defaults
+            to 1.
 
     Returns:
         tuple[Tensor, Tensor]: Which part of each cell a stroke covers, of shape (N, H * W, L * S),
@@ -63,7 +64,7 @@ def typeset(
     starts, stops = (left + stops - widths) * pitch, (left + stops) * pitch
     columns = _overlap(starts, stops, width) * valid[:, None]
     valid_ratios = (pitch / fitting).squeeze(1)
-    if height == 1 and strokes == 1:
+    if height == 1:
         return columns, valid_ratios
     top, bottom = upto(HEADROOM) * height, height - upto(HEADROOM) * height
     edges = torch.lerp(top, bottom, torch.linspace(0, 1, strokes + 1, device=device))

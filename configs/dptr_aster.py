@@ -6,11 +6,9 @@ custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
-# FMU and decoder stay as they are while the backbone learns to show them what they know.
-model = dict(type='DPTRRecognizer', neck=dict(type='FMU', num_layers=2))
+model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
-    dict(type='FreezeHook', iters=1000, parts=('neck', 'decoder')),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),
 ]
-find_unused_parameters = True  # for DistributedDataParallel, which waits for frozen ones
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

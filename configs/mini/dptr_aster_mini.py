@@ -23,16 +23,9 @@ val_evaluator = dict(_delete_=True, **_base_.mini_evaluator)
 test_evaluator = val_evaluator
 train_cfg = dict(_delete_=True, **_base_.mini_train_cfg)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, **_base_.mini_optimizer),
-    clip_grad=_base_.mini_clip_grad,
-    # At all of this rate it bends words beyond reading before anything is read.
-    paramwise_cfg=dict(custom_keys={'preprocessor': dict(lr_mult=0.01)}))
+    optimizer=dict(_delete_=True, **_base_.mini_optimizer), clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
-custom_hooks = [
-    dict(_base_.mini_typeset_hook, cfg_options={'optim_wrapper.optimizer.lr': 3e-3}),
-    dict(type='FreezeHook', iters=300, parts=('neck', 'decoder')),
-    dict(type='NonFiniteLossHook'),
-]
+custom_hooks = _base_.mini_custom_hooks
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

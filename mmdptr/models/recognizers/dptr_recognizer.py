@@ -62,6 +62,17 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
                 # Nothing reads it. It stays for its names, and frozen: DDP waits for gradients.
                 self.encoder.requires_grad_(False)
 
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Return what the backbone makes of images (N, 3, H, W).
+
+        A preprocessor runs in float32 under autocast, too: the coordinates of MMOCR's spatial
+        transformer are differences of large terms, of which half precision leaves nothing.
+        """
+        if self.with_preprocessor:
+            with torch.autocast(inputs.device.type, enabled=False):
+                inputs = self.preprocessor(inputs.float())
+        return self.backbone(inputs) if self.with_backbone else inputs
+
     @property
     def with_neck(self) -> bool:
         """bool: Whether an FMU stands before the decoder."""

@@ -148,8 +148,8 @@ class PARSeqDecoder(BaseDecoder):
     ) -> Tensor:
         """Predict all places from the others, under each order, in one pass.
 
-        The orders stand in one long sequence, and masks keep them apart: what does not depend on
-        the order, the keys and values of memory and content, is computed once.
+        What does not depend on the order is computed once: the keys and values of the memory, and
+        of the first layer's content. All orders read them as one long sequence.
 
         Args:
             memory (Tensor): Of shape (N, L, C).
@@ -278,19 +278,20 @@ class PARSeqDecoder(BaseDecoder):
         orders, size, _ = of_query.shape
         of_query, of_content = of_query.to(memory.device), of_content.to(memory.device)
         memory_mask = None if memory_mask is None else memory_mask[:, None, None]
-        query = self.dropout(self.places[:size].repeat(orders, 1).expand(len(memory), -1, -1))
+        query = self.dropout(self.places[:size].expand(len(memory) * orders, -1, -1))
         x = self.dropout(self.embed(content))
         # The first layer reads one content; then each order has its own.
         for number, layer in enumerate(self.layers):
             apart = number > 0
             content_read, memory_read = layer.read_content(x), layer.read_memory(memory)
-            mask = _in_one_sequence(of_query, written, apart)
+            mask = _readable(of_query, written, apart)
             query = layer.query_stream(query, content_read, memory_read, mask, memory_mask)
             if layer is not self.layers[-1]:
-                mask = _in_one_sequence(of_content, written, apart)
-                x = x if apart else x.repeat(1, orders, 1)
+                mask = _readable(of_content, written, apart)
+                x = x if apart else x.repeat_interleave(orders, dim=0)
                 x = layer.content_stream(x, content_read, memory_read, mask, memory_mask)
-        return self.classifier(self.norm(query)).unflatten(1, (orders, size)).transpose(0, 1)
+        logits = self.classifier(self.norm(query))
+        return logits.unflatten(0, (len(memory), orders)).transpose(0, 1)
 
     def read(
         self,
@@ -313,20 +314,16 @@ class PARSeqDecoder(BaseDecoder):
         return memory.flatten(2).transpose(1, 2), None if padded is None else ~padded
 
 
-def _in_one_sequence(masks: Tensor, written: Tensor, apart: bool) -> Tensor:
-    """Join the masks of several orders.
+def _readable(masks: Tensor, written: Tensor, apart: bool) -> Tensor:
+    """Say who may read what, under several orders.
 
     Args:
         masks (Tensor): Who may read what, of shape (K, T, S).
         written (Tensor): What there is to read, of shape (N, S).
-        apart (bool): Whether each order has content of its own, K * S in all.
+        apart (bool): Whether each order has content of its own.
 
     Returns:
-        Tensor: Bool of shape (N, 1, K * T, S), or (N, 1, K * T, K * S).
+        Tensor: Bool of shape (N, 1, K * T, S), or (N * K, 1, T, S) of content apart.
     """
-    if apart:
-        joined = torch.block_diag(*masks)
-        written = written.repeat(1, len(masks))
-    else:
-        joined = masks.flatten(0, 1)
-    return (joined & written[:, None])[:, None]
+    readable = masks & written[:, None, None]
+    return readable.flatten(0, 1)[:, None] if apart else readable.flatten(1, 2)[:, None]

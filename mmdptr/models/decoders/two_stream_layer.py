@@ -33,24 +33,25 @@ class Attention(nn.Module):
         return split_heads(key, self.heads), split_heads(value, self.heads)
 
     def forward(self, x: Tensor, read: KeysAndValues, mask: Tensor | None = None) -> Tensor:
-        """Read keys and values.
+        """Read keys and values; where K times as many read, each K in turn share what is read.
 
         Args:
-            x (Tensor): Who reads, of shape (N, T, C).
+            x (Tensor): Who reads, of shape (N * K, T, C).
             read (tuple[Tensor, Tensor]): See :meth:`keys_and_values`.
-            mask (Tensor, optional): Bool that broadcasts to (N, H, T, L), True where it may be
+            mask (Tensor, optional): Bool that broadcasts to (N, H, K * T, L), True where it may be
                 read. Defaults to None: everywhere.
 
         Returns:
-            Tensor: Of shape (N, T, C).
+            Tensor: Of shape (N * K, T, C).
         """
+        query = self.query(x).reshape(len(read[0]), -1, x.shape[2])
         attended = F.scaled_dot_product_attention(
-            split_heads(self.query(x), self.heads),
+            split_heads(query, self.heads),
             *read,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
         )
-        return self.output(attended.transpose(1, 2).flatten(2))
+        return self.output(attended.transpose(1, 2).reshape(x.shape))
 
 
 class TwoStreamLayer(nn.Module):
@@ -96,7 +97,7 @@ class TwoStreamLayer(nn.Module):
         mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """Pass the query stream (N, T, C); the masks are those of :class:`Attention`."""
+        """Pass the query stream (N * K, T, C); the masks are those of :class:`Attention`."""
         return self._pass(query, self.query_norm(query), content, memory, mask, memory_mask)
 
     def content_stream(
@@ -107,7 +108,7 @@ class TwoStreamLayer(nn.Module):
         mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """Pass the content stream (N, S, C); the masks are those of :class:`Attention`."""
+        """Pass the content stream (N * K, S, C); the masks are those of :class:`Attention`."""
         return self._pass(x, self.content_norm(x), content, memory, mask, memory_mask)
 
     def _pass(

@@ -181,10 +181,10 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
         ratios = _valid_ratios(data_samples)
         tokens, shape = self.layout.tokens(feat, self._encode_site(feat, data_samples))
         samples = _with_ratios(data_samples, [1.0] * len(tokens))
-        memory = {"feat": feat, **self.layout.arrange(self.neck(tokens, shape, ratios))}
-        if "out_enc" not in memory:
-            memory["out_enc"] = self._encode(memory["feat"], samples)
-        return memory["feat"], memory["out_enc"], samples
+        memory = self.layout.arrange(self.neck(tokens, shape, ratios))
+        feat = memory.get("feat", feat)
+        out_enc = memory["out_enc"] if "out_enc" in memory else self._encode(feat, samples)
+        return feat, out_enc, samples
 
 
 def _valid_ratios(data_samples: list[TextRecogDataSample] | None) -> list[float] | None:

@@ -6,7 +6,10 @@ custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
-model = dict(type='DPTRRecognizer', neck=dict(type='FMU'))
+model = dict(
+    type='DPTRRecognizer',
+    neck=dict(type='FMU'),
+    decoder=dict(type='CachedASTERDecoder'))
 custom_hooks = [
     dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),

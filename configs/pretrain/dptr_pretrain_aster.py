@@ -8,7 +8,7 @@ _base_ = [
 model = dict(
     _delete_=True,
     type='DPTRPretrainer',
-    decoder=_base_.model.decoder,
+    decoder=dict(_base_.model.decoder, type='CachedASTERDecoder'),
     embed_dims=512)
 
 labels = dict(dictionary=_base_.dictionary, max_seq_len=_base_.model.decoder.max_seq_len)

@@ -4,6 +4,7 @@
 from .backbones import CLIPVisionBackbone, ConvStem, ViT
 from .data_preprocessors import TextEmbeddingPreprocessor, TypesetPreprocessor, mix_slots
 from .decoders import (
+    CachedASTERDecoder,
     CachedMasterDecoder,
     CachedNRTRDecoder,
     CachedParallelSARDecoder,
@@ -23,6 +24,7 @@ __all__ = [
     "FMU",
     "CLIPTextBranch",
     "CLIPVisionBackbone",
+    "CachedASTERDecoder",
     "CachedMasterDecoder",
     "CachedNRTRDecoder",
     "CachedParallelSARDecoder",

@@ -65,12 +65,13 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Return what the backbone makes of images (N, 3, H, W).
 
-        A preprocessor runs in float32 under autocast, too: the coordinates of MMOCR's spatial
+        A preprocessor runs in float32 at least, under autocast too: the coordinates of MMOCR's spatial
         transformer are differences of large terms, of which half precision leaves nothing.
         """
         if self.with_preprocessor:
+            single = torch.promote_types(inputs.dtype, torch.float32)
             with torch.autocast(inputs.device.type, enabled=False):
-                inputs = self.preprocessor(inputs.float())
+                inputs = self.preprocessor(inputs.to(single))
         return self.backbone(inputs) if self.with_backbone else inputs
 
     @property

@@ -65,8 +65,8 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Return what the backbone makes of images (N, 3, H, W).
 
-        A preprocessor runs in float32 at least, under autocast too: the coordinates of MMOCR's spatial
-        transformer are differences of large terms, of which half precision leaves nothing.
+        A preprocessor runs in float32 at least, under autocast too: the coordinates of MMOCR's
+        spatial transformer are differences of large terms, of which half precision leaves nothing.
         """
         if self.with_preprocessor:
             single = torch.promote_types(inputs.dtype, torch.float32)

@@ -32,6 +32,23 @@ def compare(seeds: Seeds, of_base: Seeds) -> list[float]:
     ]
 
 
+def overview_rows(results: Results) -> list[dict[str, str]]:
+    """Set the averages of each recipe side by side, a column a variant."""
+    variants = dict.fromkeys(variant for (_, variant), seeds in results.items() if seeds)
+    return [
+        {
+            "recipe": recipe,
+            **{
+                variant: cell(
+                    [100 * x["average"] for x in results.get((recipe, variant), {}).values()]
+                )
+                for variant in variants
+            },
+        }
+        for recipe in dict.fromkeys(recipe for (recipe, _), seeds in results.items() if seeds)
+    ]
+
+
 def accuracy_rows(study: Study, results: Results) -> list[dict[str, str]]:
     """Compare the variants of each recipe: word accuracies in %, differences in points."""
     every = [result for seeds in results.values() for result in seeds.values()]
@@ -121,6 +138,9 @@ def main() -> None:
     studies, results = read_together(args.studies, args.results)
     if args.recipes:
         results = choose(results, args.recipes)
+    overview = overview_rows(results)
+    if len(overview) > 1 and len(overview[0]) > 2:
+        print_table("Average word accuracy in %", overview)
     if accuracies := accuracy_rows(studies[0], results):
         print_table("Word accuracy in %", accuracies)
     if means := mean_rows(studies[0], results):

@@ -36,7 +36,12 @@ def test_tables(call: Callable[..., str]) -> None:
     Path("results/words/two-scratch-seed0.json").unlink()
     printed = call(table)
     assert printed.endswith("3 of 4 runs are done.\n")
-    accuracy, stage_1 = read_tables(printed)
+    overview, accuracy, stage_1 = read_tables(printed)
+    assert overview == [
+        ["recipe", "scratch", "dptr"],
+        ["one", "30.0", "50.0"],
+        ["two", "-", "50.0"],
+    ]
     assert accuracy == [
         ["recipe", "variant", "average", "A", "B", "- scratch"],
         ["one", "scratch", "30.0", "40.0", "20.0", "-"],
@@ -91,7 +96,9 @@ def test_variants_of_several_studies_stand_together(call: Callable[..., str]) ->
     Path("results/first").rename("results/words")
     printed = call(table, "second.yaml")
     assert printed.endswith("5 of 5 runs are done.\n")
-    assert [[row[0], row[1], row[-1]] for row in read_tables(printed)[0][1:]] == [
+    overview, accuracy = read_tables(printed)[:2]
+    assert overview[0] == ["recipe", "scratch", "dptr", "slots"]
+    assert [[row[0], row[1], row[-1]] for row in accuracy[1:]] == [
         ["one", "scratch", "-"],
         ["one", "dptr", "+20.0"],
         ["one", "slots", "+10.0"],
@@ -117,7 +124,7 @@ def test_means_are_over_the_recipes_that_have_both(call: Callable[..., str]) -> 
     Path("results/words/two-dptr-seed0.json").unlink()
     head = ["variant", "recipes", "- scratch", "lowest", "highest"]
     # One: 40 and 60 points more; two: 10 less of one seed. Both count once.
-    assert read_tables(call(table))[1] == [head, ["dptr", "2", "+20.0", "-10.0", "+50.0"]]
+    assert read_tables(call(table))[2] == [head, ["dptr", "2", "+20.0", "-10.0", "+50.0"]]
     printed = call(table, "--recipes", "one")
     assert printed.endswith("4 of 4 runs are done.\n")
     assert "Mean over" not in printed

@@ -6,12 +6,12 @@ custom_imports = dict(imports=['mmdptr'], allow_failed_imports=False)
 embeddings = 'data/dptr/words'
 orp_bank = 'data/dptr/backgrounds'
 
+# The FMU stands in the place of ASTER's BiLSTM.
 model = dict(
     type='DPTRRecognizer',
-    neck=dict(type='FMU'),
+    neck=dict(type='FMU', num_layers=2),
     decoder=dict(type='CachedASTERDecoder'))
 custom_hooks = [
-    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
+    dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank, typeset=True),
     dict(type='NonFiniteLossHook'),
 ]
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

@@ -4,7 +4,7 @@ _base_ = ['../dptr_aster.py', '../_base_/mini.py']
 
 width = 128
 model = dict(
-    preprocessor=dict(output_image_size=(32, 128)),
+    preprocessor=None,  # in few steps a spatial transformer learns to make words too small
     backbone=dict(_delete_=True, type='ConvStem', channels=[16, 32, 64, width, width]),
     encoder=dict(in_channels=width),
     decoder=dict(
@@ -26,6 +26,6 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, **_base_.mini_optimizer), clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
-custom_hooks = _base_.mini_custom_hooks
+custom_hooks = _base_.mini_typeset_hooks
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

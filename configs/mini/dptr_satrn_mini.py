@@ -1,5 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-# DPTR-SATRN, small enough for two CPU cores.
+# DPTR-SATRN, small enough for two CPU cores. Behind a stem that sees, text can train the encoder;
+# behind MMOCR's shallow one, where the encoder has to see, the FMU has layers instead.
 _base_ = ['../dptr_satrn.py', '../_base_/mini.py']
 
 width = 128
@@ -8,8 +9,8 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='ConvStem',
-        channels=[16, 32, width],
-        strides=[(2, 2), (2, 2), (2, 2)]),
+        channels=[16, 32, 64, width, width],
+        strides=[(2, 2), (2, 2), (2, 1), (2, 1), (1, 1)]),  # maps of 2 rows
     encoder=dict(n_layers=3, **layers),
     decoder=dict(
         n_layers=2,
@@ -17,7 +18,7 @@ model = dict(
         dictionary=_base_.mini_dictionary,
         module_loss=dict(letter_case='lower'),
         **layers),
-    neck=dict(num_heads=4, feedforward_ratio=2, dropout=0.))
+    neck=dict(num_layers=0, num_heads=4, feedforward_ratio=2, dropout=0.))
 
 train_dataloader = dict(_delete_=True, **_base_.mini_train_dataloader)
 test_dataloader = dict(_delete_=True, **_base_.mini_test_dataloader)

@@ -181,6 +181,24 @@ def test_first_slot_must_be_as_wide_as_the_holistic_vector(name: str) -> None:
     assert find_memory_layout(uneven, advice).width_of(uneven) == 64
 
 
+def test_fmu_in_the_encoders_place_gives_what_the_encoder_would() -> None:
+    layout = MemoryLayout("feat", "sequence", "d_model", in_place_of_encoder=True)
+    assert layout.leaves_out_encoder
+    assert not layout.reads_encoder
+    feat, memory = torch.randn(2, 3, 4, 5), torch.randn(2, 7, 3)
+    tokens, grid = layout.tokens(feat, None)
+    assert torch.equal(tokens, feat.flatten(2).transpose(1, 2))
+    assert grid == (4, 5)
+    assert {*layout.arrange(memory)} == {"out_enc"}
+    assert torch.equal(layout.arrange(memory)["out_enc"], memory)
+    assert find_memory_layout({"type": "ASTERDecoder"}).in_place_of_encoder
+
+
+def test_fmu_in_the_encoders_place_does_not_sit_after_it() -> None:
+    with pytest.raises(ValueError, match=r"sits at .feat., found site=.out_enc"):
+        MemoryLayout("out_enc", "sequence", "d_model", in_place_of_encoder=True)
+
+
 def test_holistic_decoder_reads_the_first_slot_besides() -> None:
     memory = torch.randn(2, 5, 3)
     arranged = MemoryLayout("feat", "row", "d_model", holistic="d_enc").arrange(memory)

@@ -38,7 +38,6 @@ SILENT_BEFORE_THE_FMU = {
     # Before a 1x1 convolution with batch normalization, which takes any shift away.
     "satrn": {f"encoder.layer_stack.{i}.norm2.bias" for i in range(3)},
     "satrn-small": {f"encoder.layer_stack.{i}.norm2.bias" for i in range(2)},
-    "aster": STN,
     "svtr-small": STN,
     "svtr-base": STN,
     "svtr-large": STN,
@@ -46,10 +45,10 @@ SILENT_BEFORE_THE_FMU = {
     "svtr-base_nrtr-decoder": STN,
     "svtr-large_nrtr-decoder": STN,
 }
-"""Parameters that get none from images either; the minis of SVTR have no STN."""
+"""Parameters that get none from images either; the minis of ASTER and SVTR have no STN."""
 
 READ_MAPS = {
-    *("abinet", "abinet-vision", "aster", "nrtr", "robustscanner", "satrn", "satrn-small"),
+    *("abinet", "abinet-vision", "nrtr", "robustscanner", "satrn", "satrn-small"),
     *("nrtr_resnet31-1by16-1by8", "nrtr_resnet31-1by8-1by4"),
     *("parseq", "parseq_faithful"),  # the minis have an encoder behind their stem
 }
@@ -136,7 +135,7 @@ def test_typeset_text_teaches_all_that_reads(
 def test_images_teach_every_parameter(row: str) -> None:
     model = make(config(row))
     frozen = {name.split(".")[0] for name, p in model.named_parameters() if not p.requires_grad}
-    assert frozen == ({"encoder"} if model.layout.holistic else set())
+    assert frozen == ({"encoder"} if model.layout.leaves_out_encoder else set())
     silent = silent_parameters(model, images(), samples(1.0, RATIO))
     expected = SILENT.get(row, set()) | SILENT_BEFORE_THE_FMU.get(row, set())
     assert silent == expected

@@ -15,7 +15,6 @@ SATRN = [row for row in ROWS if row.startswith("satrn")]
 
 READS_PADDING = {
     "SATRNEncoder",  # scales its positions by the mean of the whole map; convolves it
-    "ASTEREncoder",  # a BiLSTM, whose backward direction begins in the padding
     "ABIEncoder",  # attends to the whole map
     "SVTREncoder",  # reads an image of one size, and attends to all of it
 }
@@ -29,7 +28,9 @@ def readings(model: DPTRRecognizer, inputs: Tensor, *ratios: float) -> list[list
     These go up to the end of the text; what follows depends on the other images of the batch.
     """
     feat, out_enc, _ = model.eval()._read(inputs, samples(*ratios))
-    met = [out_enc] if model.layout.site == "out_enc" else [feat, out_enc]
+    layout = model.layout
+    behind = layout.site == "out_enc" or layout.in_place_of_encoder
+    met = [out_enc] if behind else [feat, out_enc]
     end, found = model.decoder.dictionary.end_idx, []
     for i, x in enumerate(model(inputs, samples(*ratios), mode="tensor")):
         ends = [step for step, k in enumerate(x.argmax(dim=1).tolist()) if k == end]

@@ -18,9 +18,9 @@ class MemoryLayout:
     """The form of memory that a decoder reads, used in pre-training and in fine-tuning alike.
 
     Args:
-        site (str): The decoder's argument that carries the memory: ``'out_enc'`` (after the
-            encoder) or ``'feat'`` (after the backbone; an encoder then runs over the memory and is
-            pre-trained with the decoder). The FMU sits there.
+        site (str): Where the FMU sits, and the decoder's argument that carries the memory:
+            ``'out_enc'`` (after the encoder) or ``'feat'`` (after the backbone; an encoder then
+            runs over the memory and is pre-trained with the decoder).
         form (str): ``'sequence'`` for (N, L, C), ``'row'`` for (N, C, 1, L) or ``'grid'`` for
             (N, C, H, W), with N samples, L slots and C channels.
         width (str): The constructor argument of the decoder that is C; ``'part.argument'`` for the
@@ -35,9 +35,13 @@ class MemoryLayout:
             vector that it reads as ``out_enc`` besides the memory: the first slot, which in stage 1
             is CLIP's pooled feature. Its encoder is left out. Defaults to None: the decoder reads
             no such vector, or what its encoder makes of the memory.
+        in_place_of_encoder (bool): Whether the FMU sits at ``'feat'`` and the decoder reads its
+            memory as ``out_enc``. The encoder is left out; the FMU's own layers can stand in for
+            it. Defaults to False.
 
     Raises:
-        ValueError: Unknown site or form; a grid without its size, or a size without a grid.
+        ValueError: Unknown site or form; a grid without its size, or a size without a grid; an FMU
+            in the encoder's place that sits after it.
     """
 
     site: str
@@ -47,6 +51,7 @@ class MemoryLayout:
     grid: tuple[int, int] | None = None
     slots_per_token: int = 1
     holistic: str | None = None
+    in_place_of_encoder: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("site", self.site, SITES), ("form", self.form, FORMS)):
@@ -58,6 +63,11 @@ class MemoryLayout:
             raise ValueError(
                 f"A memory of form {self.form!r} has grid={self.grid}. Give form='grid' the "
                 "grid=(height, width) that the decoder reads, other forms none."
+            )
+        if self.in_place_of_encoder and self.site != "feat":
+            raise ValueError(
+                f"An FMU in the encoder's place sits at 'feat', found site={self.site!r}. Give "
+                "site='feat', or leave out in_place_of_encoder."
             )
 
     def width_of(self, decoder: dict[str, Any]) -> int:
@@ -92,7 +102,12 @@ class MemoryLayout:
     @property
     def reads_encoder(self) -> bool:
         """bool: Whether an encoder runs over the memory, so that both stages must share it."""
-        return self.site == "feat" and not self.holistic
+        return self.site == "feat" and not self.leaves_out_encoder
+
+    @property
+    def leaves_out_encoder(self) -> bool:
+        """bool: Whether the recognizer's encoder does not run: all it would give is memory."""
+        return self.in_place_of_encoder or self.holistic is not None
 
     def tokens(self, feat: Tensor | None, out_enc: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
         """Flatten what stands at the site to tokens.
@@ -127,7 +142,7 @@ class MemoryLayout:
             arranged = row.unsqueeze(2).repeat(1, 1, self.grid[0], 1)
         if self.holistic:
             return {self.site: arranged, "out_enc": memory[:, 0]}
-        return {self.site: arranged}
+        return {"out_enc" if self.in_place_of_encoder else self.site: arranged}
 
 
 def argument_of(config: dict[str, Any], name: str) -> Any:

@@ -10,7 +10,8 @@ from .memory_layout import MemoryLayout
 _LAYOUTS: dict[str, MemoryLayout] = {
     "NRTRDecoder": MemoryLayout("out_enc", "sequence", "d_model", any_length=True),  # SATRN, too
     "MasterDecoder": MemoryLayout("feat", "sequence", "d_model", any_length=True),
-    "ASTERDecoder": MemoryLayout("out_enc", "sequence", "in_channels"),
+    # What text taught does not come through a BiLSTM that has yet to learn.
+    "ASTERDecoder": MemoryLayout("feat", "sequence", "in_channels", in_place_of_encoder=True),
     "ParallelSARDecoder": MemoryLayout("feat", "row", "d_model", any_length=True, holistic="d_enc"),
     "SequentialSARDecoder": MemoryLayout("feat", "row", "d_model", holistic="d_enc"),
     "RobustScannerFuser": MemoryLayout("feat", "row", "hybrid_decoder.dim_input"),

@@ -58,7 +58,7 @@ class DPTRRecognizer(EncoderDecoderRecognizer):
                     **neck,
                 }
             )
-            if self.layout.holistic and self.with_encoder:
+            if self.layout.leaves_out_encoder and self.with_encoder:
                 # Nothing reads it. It stays for its names, and frozen: DDP waits for gradients.
                 self.encoder.requires_grad_(False)
 

@@ -95,3 +95,11 @@ def test_wrong_width_is_named_with_the_fix() -> None:
     data = model.data_preprocessor(batch(["dog"], 32))
     with pytest.raises(ValueError, match=r"width 32, .*embed_dims=24\. Set model\.embed_dims=32"):
         model(**data, mode="loss")
+
+
+def test_rectified_text_is_as_behind_a_relu() -> None:
+    plain, rectified = build(), build(rectified=True)
+    data = plain.data_preprocessor(batch(["dog", "a", "cat"]))
+    features = plain.extract_feat(data["inputs"])
+    assert (features < 0).any()
+    assert torch.equal(rectified.extract_feat(data["inputs"]), features.clamp(min=0))

@@ -37,6 +37,9 @@ class TypesetPretrainer(DPTRRecognizer):
             width.
         data_preprocessor (dict, optional): Settings over those of a :class:`TypesetPreprocessor` of
             that grid. Defaults to None.
+        rectified (bool): Whether negative features are 0, as behind a backbone that ends in a ReLU.
+            What reads them then meets in stage 2 what it knows, and learns sooner to tell text from
+            noise. Defaults to False.
         **kwargs: Arguments of :class:`DPTRRecognizer`: ``encoder``, where it reads what the text
             stands for or what the FMU makes, ``memory``, ``with_position``.
     """
@@ -49,6 +52,7 @@ class TypesetPretrainer(DPTRRecognizer):
         embed_dims: int = 512,
         character_width: float | None = None,
         data_preprocessor: dict[str, Any] | None = None,
+        rectified: bool = False,
         **kwargs: Any,
     ) -> None:
         is_map = len(feature_shape) == 3
@@ -68,6 +72,7 @@ class TypesetPretrainer(DPTRRecognizer):
         )
         self.embed_dims = embed_dims
         self.is_map = is_map
+        self.rectified = rectified
         self.grid = tuple(grid)
         self.projection = nn.Linear(embed_dims, channels)
 
@@ -84,6 +89,8 @@ class TypesetPretrainer(DPTRRecognizer):
         """
         check_width(inputs, self.embed_dims)
         features = self.projection(inputs)
+        if self.rectified:
+            features = features.relu()
         return features.transpose(1, 2).unflatten(2, self.grid) if self.is_map else features
 
     def _encode(

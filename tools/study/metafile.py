@@ -5,7 +5,7 @@ A recipe has one entry, with the accuracies of its variant `dptr`, the mean of a
 that have no such result have none.
 
 Example:
-    python tools/study/metafile.py tools/study/recognizers.yaml tools/study/clip4str.yaml
+    python tools/study/metafile.py tools/study/{recognizers,clip4str,parseq_faithful}.yaml
 """
 
 import argparse

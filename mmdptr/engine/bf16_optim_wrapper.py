@@ -20,6 +20,9 @@ class BF16OptimWrapper(OptimWrapper):
     Bfloat16 has the range of float32, so that the loss needs no scaling, and weights and the
     optimizer's state stay float32. Takes the arguments of ``OptimWrapper``.
 
+    The spatial transformer of ASTER and SVTR needs float32: use :class:`DPTRRecognizer`, which does
+    without an FMU, too; under MMOCR's own class it bends images beyond reading.
+
     On a CPU attention is computed by plain products: the backward pass of PyTorch's fused kernel
     (2.14) takes several times as long in bfloat16, and longer than in float32.
     """

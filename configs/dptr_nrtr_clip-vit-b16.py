@@ -24,6 +24,4 @@ custom_hooks = [
     dict(type='DPTRPretrainHook', embeddings=embeddings, orp_bank=orp_bank),
     dict(type='NonFiniteLossHook'),
 ]
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys=dict(backbone=dict(lr_mult=0.05), decoder=dict(lr_mult=0.1))))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))

@@ -9,5 +9,3 @@ custom_hooks = [
     dict(type='DPTRPretrainHook', checkpoint=pretrained_decoder),
     dict(type='NonFiniteLossHook'),
 ]
-# They would soon destroy what the decoder knows: it learns slower than the rest.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

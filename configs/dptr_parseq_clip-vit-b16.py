@@ -29,5 +29,4 @@ layers = {
 }
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(
-        custom_keys=dict(backbone=dict(lr_mult=0.05), decoder=dict(lr_mult=0.1), **layers)))
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05), **layers)))

@@ -7,6 +7,6 @@ compat.apply()  # before anything imports MMOCR
 
 from . import datasets, dictionaries, engine, evaluation, models  # noqa: E402
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["compat", "datasets", "dictionaries", "engine", "evaluation", "models"]

@@ -97,9 +97,15 @@ def test_wrong_width_is_named_with_the_fix() -> None:
         model(**data, mode="loss")
 
 
-def test_rectified_text_is_as_behind_a_relu() -> None:
-    plain, rectified = build(), build(rectified=True)
-    data = plain.data_preprocessor(batch(["dog", "a", "cat"]))
-    features = plain.extract_feat(data["inputs"])
-    assert (features < 0).any()
-    assert torch.equal(rectified.extract_feat(data["inputs"]), features.clamp(min=0))
+def test_illegible_text_is_no_louder_than_clear() -> None:
+    model = build()
+    clear = model.data_preprocessor(batch(["dog", "a", "cat"]))["inputs"]
+    noisy = clear + 30 * torch.randn_like(clear)
+    for maps in (clear, noisy):
+        loudness = model.extract_feat(maps).square().mean((1, 2, 3)).sqrt()
+        torch.testing.assert_close(loudness, torch.ones(3), atol=1e-4, rtol=0)
+    # Nothing but the scale is changed.
+    features = model.projection(clear).transpose(1, 2)
+    found = model.extract_feat(clear).flatten(2)
+    ratios = found / features
+    torch.testing.assert_close(ratios, ratios[:, :1, :1].expand_as(ratios), atol=1e-4, rtol=1e-4)

@@ -26,6 +26,7 @@ from mmengine.config import Config
 from study import Run, config_hash, read_study, results_folder
 from tqdm import tqdm
 
+import mmdptr
 from mmdptr.extraction.arguments import exit_with_message
 
 TOOLS = Path(__file__).parents[1]
@@ -66,12 +67,16 @@ def recorded_hash(path: Path) -> str | None:
 
 
 def find_elsewhere(result: Path, sha256: str, metric: str) -> Path | None:
-    """Return the result that another study has of the same config, which holds the seed, too."""
+    """Return the result that another study has of the same config, which holds the seed, too.
+
+    Only of this version of mmdptr: another may pre-train otherwise.
+    """
     # Other folders there may hold anything: a result is named after its run.
     for path in sorted(result.parent.parent.glob("*/*-seed*.json")):
         if path.parent != result.parent:
             found = json.loads(path.read_text(encoding="utf-8"))
-            if found.get("config_sha256") == sha256 and found.get("metric", metric) == metric:
+            same = found.get("config_sha256") == sha256 and found.get("metric", metric) == metric
+            if same and found["versions"]["mmdptr"] == mmdptr.__version__:
                 return path
     return None
 

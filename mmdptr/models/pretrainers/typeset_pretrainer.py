@@ -8,6 +8,7 @@ from typing import Any
 from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.recognizers.dptr_recognizer import DPTRRecognizer
@@ -37,9 +38,6 @@ class TypesetPretrainer(DPTRRecognizer):
             width.
         data_preprocessor (dict, optional): Settings over those of a :class:`TypesetPreprocessor` of
             that grid. Defaults to None.
-        rectified (bool): Whether negative features are 0, as behind a backbone that ends in a ReLU.
-            What reads them then meets in stage 2 what it knows, and learns sooner to tell text from
-            noise. Defaults to False.
         **kwargs: Arguments of :class:`DPTRRecognizer`: ``encoder``, where it reads what the text
             stands for or what the FMU makes, ``memory``, ``with_position``.
     """
@@ -52,7 +50,6 @@ class TypesetPretrainer(DPTRRecognizer):
         embed_dims: int = 512,
         character_width: float | None = None,
         data_preprocessor: dict[str, Any] | None = None,
-        rectified: bool = False,
         **kwargs: Any,
     ) -> None:
         is_map = len(feature_shape) == 3
@@ -72,7 +69,6 @@ class TypesetPretrainer(DPTRRecognizer):
         )
         self.embed_dims = embed_dims
         self.is_map = is_map
-        self.rectified = rectified
         self.grid = tuple(grid)
         self.projection = nn.Linear(embed_dims, channels)
 
@@ -84,13 +80,15 @@ class TypesetPretrainer(DPTRRecognizer):
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Project typeset text (N, H * W, D) to what the backbone gives, (N, C, H, W) or (N, L, C).
 
+        Each has a root mean square of 1, the illegible like the clear. Backbones that have yet to
+        see give no louder features than those that do, so loudness must not tell the two apart.
+
         Raises:
             ValueError: The embeddings have another width than ``embed_dims``.
         """
         check_width(inputs, self.embed_dims)
         features = self.projection(inputs)
-        if self.rectified:
-            features = features.relu()
+        features = F.rms_norm(features, features.shape[1:])
         return features.transpose(1, 2).unflatten(2, self.grid) if self.is_map else features
 
     def _encode(

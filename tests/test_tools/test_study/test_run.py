@@ -79,10 +79,17 @@ def test_what_another_study_has_measured_is_taken_from_there(call: Callable[...,
     assert result("first@5-new-seed0") == {**known, **names}
     assert not Path("work_dirs/study/words/first@5-new-seed0").exists()
     assert "first@5-new-seed0: done before\n" in call(run)
-    # Not if it is another seed, or another metric counts.
+    # Not if it is another seed, another metric counts, or another version measured it.
     write_study(recipes={"first@5": "one.py"}, variants={"new": {}}, seeds=[1])
     assert call(run, "--dry-run") == "first@5-new-seed1: to do\n"
-    write_study(recipes={"second@5": "one.py"}, variants={"new": {}}, metric="word_acc")
+    second = {"recipes": {"second@5": "one.py"}, "variants": {"new": {}}}
+    write_study(**second, metric="word_acc")
+    assert call(run, "--dry-run") == "second@5-new-seed0: to do\n"
+    write_study(**second)
+    assert call(run, "--dry-run").startswith("second@5-new-seed0: done, as results/")
+    for path in Path("results").glob("*/*-dptr-seed0.json"):
+        path.write_text(json.dumps({**known, "versions": {"mmdptr": "0.0.1"}}))
+    Path("results/words/first@5-new-seed0.json").unlink()
     assert call(run, "--dry-run") == "second@5-new-seed0: to do\n"
 
 

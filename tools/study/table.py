@@ -33,8 +33,9 @@ def compare(seeds: Seeds, of_base: Seeds) -> list[float]:
 
 
 def overview_rows(results: Results) -> list[dict[str, str]]:
-    """Set the averages of each recipe side by side, a column a variant."""
-    variants = dict.fromkeys(variant for (_, variant), seeds in results.items() if seeds)
+    """Set the averages of each recipe side by side, a column a variant, as the study has them."""
+    made = {variant for (_, variant), seeds in results.items() if seeds}
+    variants = [name for name in dict.fromkeys(variant for _, variant in results) if name in made]
     return [
         {
             "recipe": recipe,

@@ -52,6 +52,13 @@ def test_tables(call: Callable[..., str]) -> None:
     assert stage_1[1:3] == [["one", x, "90.0", "10.00", "25"] for x in ("scratch", "dptr")]
 
 
+def test_columns_stand_as_in_the_study(call: Callable[..., str]) -> None:
+    call(run)
+    Path("results/words/one-scratch-seed0.json").unlink()
+    overview = read_tables(call(table))[0]
+    assert overview == [["recipe", "scratch", "dptr"], ["one", "-", "50.0"], ["two", "30.0", "50.0"]]
+
+
 def test_words_that_training_has_seen_are_told_apart(call: Callable[..., str]) -> None:
     call(run, "--only", "one-dptr-*")
     scalars = next(Path("work_dirs/study/words/one-dptr-seed0").glob("*/vis_data/scalars.json"))

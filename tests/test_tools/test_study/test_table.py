@@ -56,7 +56,11 @@ def test_columns_stand_as_in_the_study(call: Callable[..., str]) -> None:
     call(run)
     Path("results/words/one-scratch-seed0.json").unlink()
     overview = read_tables(call(table))[0]
-    assert overview == [["recipe", "scratch", "dptr"], ["one", "-", "50.0"], ["two", "30.0", "50.0"]]
+    assert overview == [
+        ["recipe", "scratch", "dptr"],
+        ["one", "-", "50.0"],
+        ["two", "30.0", "50.0"],
+    ]
 
 
 def test_words_that_training_has_seen_are_told_apart(call: Callable[..., str]) -> None:

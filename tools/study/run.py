@@ -2,9 +2,11 @@
 """Carry out the training runs of a study that are not done yet, and write a JSON for each.
 
 Killed and started again, it goes on from the last checkpoint. Several may work on one study at the
-same time: each run is taken by one of them. A run whose config has changed is done again. What
-another study has measured with the same config and seed, in a folder beside this one's results, is
-taken from there. Of runs whose stage 1 is the same, one carries it out, and the others wait for it.
+same time: each run is taken by one of them. A run whose config has changed is done again. One that
+another version of mmdptr has done stays done: delete its JSON and work dir to measure it anew. What
+another study has measured with the same config, seed and version, in a folder beside this one's
+results, is taken from there. Of runs whose stage 1 is the same, one carries it out, and the others
+wait for it.
 """
 
 import argparse

@@ -3,10 +3,10 @@
 
 Killed and started again, it goes on from the last checkpoint. Several may work on one study at the
 same time: each run is taken by one of them. A run whose config has changed is done again. One that
-another version of mmdptr has done stays done: delete its JSON and work dir to measure it anew. What
-another study has measured with the same config, seed and version, in a folder beside this one's
-results, is taken from there. Of runs whose stage 1 is the same, one carries it out, and the others
-wait for it.
+another version of mmdptr has done stays done, and it is said which: delete its JSON and work dir to
+measure it anew. What another study has measured with the same config, seed and version, in a folder
+beside this one's results, is taken from there. Of runs whose stage 1 is the same, one carries it
+out, and the others wait for it.
 """
 
 import argparse
@@ -66,6 +66,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def recorded_hash(path: Path) -> str | None:
     """Return the config hash in a JSON, None if there is no such file."""
     return json.loads(path.read_text(encoding="utf-8"))["config_sha256"] if path.is_file() else None
+
+
+def done(result: Path) -> str:
+    """Say that a run is done, and of which version of mmdptr its result is, if not of this one."""
+    version = json.loads(result.read_text(encoding="utf-8"))["versions"]["mmdptr"]
+    return "done before" if version == mmdptr.__version__ else f"done before, by version {version}"
 
 
 def find_elsewhere(result: Path, sha256: str, metric: str) -> Path | None:
@@ -143,7 +149,7 @@ def carry_out(run: Run, folder: Path, result: Path, stage_1: Path, lock: int) ->
     cfg = run.load_config()
     sha256 = config_hash(cfg)
     if recorded_hash(result) == sha256:
-        return "done before"
+        return done(result)
     names = {"name": run.name, "recipe": run.recipe, "variant": run.variant}
     if other := find_elsewhere(result, sha256, run.metric):
         write_json(result, {**json.loads(other.read_text(encoding="utf-8")), **names})
@@ -187,9 +193,9 @@ def preview(run: Run, result: Path) -> str:
         return f"cannot be done: there is no {run.config}"
     found, sha256 = recorded_hash(result), config_hash(run.load_config())
     if found == sha256:
-        return "done"
+        return done(result)
     if other := find_elsewhere(result, sha256, run.metric):
-        return f"done, as {other}"
+        return f"done before, as {other}"
     return "to do" if found is None else "to do again: its config changed"
 
 
@@ -240,6 +246,9 @@ def main() -> None:
                     else carry_out(run, work_dir / run.name, result, stage_1, lock)
                 )
             except Exception as error:  # whatever a recipe does wrong, the others go on
+                # MMEngine, while it formats a config, makes a SyntaxError of Ctrl-C and SIGTERM.
+                if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+                    raise error.__context__ from None
                 failed.append(run.name)
                 outcome = f"failed. {type(error).__name__}: {error}"
         tqdm.write(f"{run.name}: {outcome}")

@@ -59,6 +59,13 @@ def test_done_runs_are_skipped(call: Callable[..., str]) -> None:
     assert "one-scratch-seed0: done before" in out
     assert "one-dptr-seed0: average" in out
     assert len(calls("one-scratch-seed0")) == 1
+    # Another version's result stays, and it is said whose it is.
+    path = Path("results/words/one-scratch-seed0.json")
+    path.write_text(json.dumps({**result(path.stem), "versions": {"mmdptr": "0.0.1"}}))
+    for arguments in (["--dry-run"], []):
+        lines = call(run, *arguments).splitlines()
+        assert "one-scratch-seed0: done before, by version 0.0.1" in lines
+        assert "one-dptr-seed0: done before" in lines
 
 
 def test_what_another_study_has_measured_is_taken_from_there(call: Callable[..., str]) -> None:
@@ -69,7 +76,7 @@ def test_what_another_study_has_measured_is_taken_from_there(call: Callable[...,
     known = json.loads(Path("results/other/one-dptr-seed0.json").read_text())
     write_study(recipes={"first@5": "one.py"}, variants={"new": {}, "x": {"model.accuracy": 0.7}})
     assert call(run, "--dry-run").splitlines() == [
-        "first@5-new-seed0: done, as results/other/one-dptr-seed0.json",
+        "first@5-new-seed0: done before, as results/other/one-dptr-seed0.json",
         "first@5-x-seed0: to do",
     ]
     out = call(run)
@@ -86,7 +93,7 @@ def test_what_another_study_has_measured_is_taken_from_there(call: Callable[...,
     write_study(**second, metric="word_acc")
     assert call(run, "--dry-run") == "second@5-new-seed0: to do\n"
     write_study(**second)
-    assert call(run, "--dry-run").startswith("second@5-new-seed0: done, as results/")
+    assert call(run, "--dry-run").startswith("second@5-new-seed0: done before, as results/")
     for path in Path("results").glob("*/*-dptr-seed0.json"):
         path.write_text(json.dumps({**known, "versions": {"mmdptr": "0.0.1"}}))
     Path("results/words/first@5-new-seed0.json").unlink()
@@ -178,7 +185,9 @@ def test_a_dry_run_does_nothing(call: Callable[..., str]) -> None:
     call(run, "--only", "two-dptr-*")
     before = sorted(Path().rglob("*"))
     out = call(run, "--dry-run")
-    assert out.splitlines() == [f"{name}: to do" for name in ALL[:3]] + ["two-dptr-seed0: done"]
+    *others, last = out.splitlines()
+    assert others == [f"{name}: to do" for name in ALL[:3]]
+    assert last == "two-dptr-seed0: done before"
     assert sorted(Path().rglob("*")) == before
 
 
@@ -230,6 +239,20 @@ def test_a_killed_runner_ends_its_trainer_and_its_workers_and_resumes(
     assert [line.split()[1] for line in calls("one-dptr-seed0")] == ["--work-dir", "--resume"]
     # With both, MMEngine would resume from the checkpoint that the run only begins with.
     assert runpy.run_path(str(folder / "config.py"))["load_from"] is None
+
+
+@pytest.mark.parametrize("interruption", [SystemExit(143), KeyboardInterrupt()])
+def test_a_kill_while_mmengine_formats_a_config_is_no_failing_run(
+    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, interruption: BaseException
+) -> None:
+    def formatter(*_: object, **__: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr("mmengine.config.config.FormatCode", formatter)
+    with pytest.raises(type(interruption)) as stopped:
+        call(run)
+    assert stopped.value is interruption
+    assert len(list(Path("work_dirs/study/words").glob("*.lock"))) == 1  # no other was begun
 
 
 def test_an_evaluation_that_was_broken_off_is_made_up_for(call: Callable[..., str]) -> None:

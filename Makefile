@@ -11,7 +11,7 @@ DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
 DEMO_DIR := work_dirs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs real7k study-stores clean-demo
+.PHONY: help install demo test lint format docs real7k study-stores results clean-demo
 
 help:  ## Show what there is to make
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -69,6 +69,17 @@ real7k: install  ## Run a STUDY of mini recipes on DATA (see docs/benchmarks.md)
 study-stores: install  ## Make the other embeddings that some studies need, of the same DATA
 	@test -n "$(DATA)" || { echo "Give the data: make study-stores DATA=folder (docs/benchmarks.md)"; exit 2; }
 	PATH="$(abspath $(BIN)):$$PATH" bash tools/study/stores.sh $(DATA)
+
+STUDIES := tools/study
+EVERY_RECOGNIZER := $(addprefix $(STUDIES)/,recognizers.yaml clip4str.yaml decoder_alone.yaml)
+
+results: install  ## Write what studies have measured into README, docs and configs
+	$(BIN)/cog -r -P -I $(STUDIES) README.md docs/benchmarks.md docs/your_own_language.md
+	$(RUN) $(STUDIES)/metafile.py $(addprefix $(STUDIES)/,recognizers.yaml clip4str.yaml parseq_faithful.yaml)
+	$(RUN) $(STUDIES)/plot.py $(EVERY_RECOGNIZER) --out docs/images/recognizers.png
+	$(RUN) $(STUDIES)/plot.py $(STUDIES)/ablations.yaml --out docs/images/ablations.png
+	$(RUN) $(STUDIES)/plot.py $(STUDIES)/longer.yaml --label steps --out docs/images/longer.png
+	$(RUN) $(STUDIES)/plot.py $(STUDIES)/images.yaml --out docs/images/labelled_images.png
 
 clean-demo:  ## Delete what the demo made
 	rm -rf $(DEMO) $(DEMO_DIR)

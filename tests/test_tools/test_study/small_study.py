@@ -11,8 +11,8 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tools" / "study"))
-study_module, measure, run, results, table, plot = map(
-    importlib.import_module, ("study", "measure", "run", "results", "table", "plot")
+study_module, measure, run, results, table, plot, documented = map(
+    importlib.import_module, ("study", "measure", "run", "results", "table", "plot", "documented")
 )
 
 METRIC = "recog/word_acc_ignore_case_symbol"

@@ -9,6 +9,7 @@ import argparse
 import statistics
 from collections.abc import Sequence
 
+from packaging.version import Version
 from results import Results, Seeds, add_study_arguments, choose, read_together
 from study import Study
 from tabulate import tabulate
@@ -32,6 +33,19 @@ def compare(seeds: Seeds, of_base: Seeds) -> list[float]:
     ]
 
 
+def asterisk(results: Results, variant: str, recipe: str | None = None) -> str:
+    """Mark what an earlier version has pre-trained than other results, of one recipe or of any."""
+    versions = [
+        (key, Version(result["versions"]["mmdptr"]))
+        for key, seeds in results.items()
+        for result in seeds.values()
+        if result["stage_1"]
+    ]
+    newest = max((version for _, version in versions), default=None)
+    earlier = {key for key, version in versions if version != newest}
+    return " *" if any(v == variant and recipe in (None, r) for r, v in earlier) else ""
+
+
 def overview_rows(results: Results) -> list[dict[str, str]]:
     """Set the averages of each recipe side by side, a column a variant, as the study has them."""
     made = {variant for (_, variant), seeds in results.items() if seeds}
@@ -43,6 +57,7 @@ def overview_rows(results: Results) -> list[dict[str, str]]:
                 variant: cell(
                     [100 * x["average"] for x in results.get((recipe, variant), {}).values()]
                 )
+                + asterisk(results, variant, recipe)
                 for variant in variants
             },
         }
@@ -62,6 +77,7 @@ def accuracy_rows(study: Study, results: Results) -> list[dict[str, str]]:
             continue
         row = {"recipe": recipe, "variant": variant}
         row["average"] = cell([100 * result["average"] for result in seeds.values()])
+        row["average"] += asterisk(results, variant, recipe)
         for name in sets:
             row[name] = cell([100 * result["accuracies"][name] for result in seeds.values()])
         for name in seen:
@@ -83,7 +99,7 @@ def mean_rows(study: Study, results: Results) -> list[dict[str, str]]:
         {
             "variant": variant,
             "recipes": str(len(means)),
-            f"- {base}": f"{statistics.fmean(means):+.1f}",
+            f"- {base}": f"{statistics.fmean(means):+.1f}{asterisk(results, variant)}",
             "lowest": f"{min(means):+.1f}",
             "highest": f"{max(means):+.1f}",
         }
@@ -105,7 +121,7 @@ def stage_1_rows(results: Results) -> list[dict[str, str]]:
             {
                 "recipe": recipe,
                 "variant": variant,
-                "words spelled": cell(words),
+                "words spelled": cell(words) + asterisk(results, variant, recipe),
                 "seconds per 1,000 labels": cell(times, ".2f"),
                 "seconds": cell([x["seconds"] for x in found], ".0f"),
             }

@@ -25,11 +25,12 @@ MARKERS = "os^Dvp*hX"
 
 
 def collect(results: Results) -> Averages:
-    """Return the average accuracies of what has been measured."""
+    """Return the average accuracies of what has been measured, variants in the study's order."""
+    variants = list(dict.fromkeys(variant for _, variant in results))
     return {
-        key: [100 * result["average"] for result in seeds.values()]
-        for key, seeds in results.items()
-        if seeds
+        key: [100 * result["average"] for result in results[key].values()]
+        for key in sorted(results, key=lambda key: variants.index(key[1]))
+        if results[key]
     }
 
 
@@ -49,6 +50,9 @@ def draw_curves(averages: Averages, label: str) -> Figure:
     for (recipe, variant), seeds in averages.items():
         name, _, number = recipe.partition("@")
         panels.setdefault(name, {}).setdefault(variant, {})[float(number)] = seeds
+    # A number makes no curve, unless there is nothing else to show.
+    several = {x: curves for x, curves in panels.items() if len(set().union(*curves.values())) > 1}
+    panels = several or panels
     figure = Figure(figsize=(4.6 * len(panels), 3.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (name, curves) in zip(axes[0], panels.items(), strict=True):
@@ -57,11 +61,12 @@ def draw_curves(averages: Averages, label: str) -> Figure:
             means, reach = spread([points[number] for number in numbers])
             axis.errorbar(numbers, means, reach, marker="o", capsize=3, label=variant)
         ticks = sorted({number for points in curves.values() for number in points})
-        axis.set(title=name, xlabel=label, ylabel="word accuracy, %", xscale="log", ylim=(0, None))
+        axis.set(title=name, xlabel=label, ylabel="word accuracy, %", xscale="log")
+        axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
         axis.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="lower right")
     return figure
 
 

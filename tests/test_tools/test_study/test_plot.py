@@ -66,6 +66,23 @@ def test_more_variants_than_recipes_are_bars_in_the_order_of_the_study(
     assert reach == pytest.approx([60, 80])
 
 
+def test_a_recipe_with_one_number_is_left_out_of_curves(call: Callable[..., str]) -> None:
+    recipes = {"a@500": "one.py", "a@2000": "two.py", "b@500": "one.py"}
+    write_study(recipes=recipes)
+    call(run)
+    averages = plot.collect(results.read_together([Path("words.yaml")])[1])
+    assert [axis.get_title() for axis in plot.draw_curves(averages, "images").axes] == ["a"]
+    alone = {key: seeds for key, seeds in averages.items() if key[0] == "b@500"}
+    assert [axis.get_title() for axis in plot.draw_curves(alone, "images").axes] == ["b"]
+
+
+def test_variants_stand_in_the_order_of_the_study(call: Callable[..., str]) -> None:
+    call(run, "--only", "one-dptr-*", "two-*")
+    averages = plot.collect(results.read_together([Path("words.yaml")])[1])
+    (axis,) = plot.draw_rows(averages).axes
+    assert [dots.get_label() for dots in axis.containers] == ["scratch", "dptr"]
+
+
 def test_numbers_and_names_are_two_pictures(call: Callable[..., str]) -> None:
     write_study(recipes={"a@500": "one.py", "b": "two.py"})
     call(run)

@@ -1,5 +1,5 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""Tables of README and docs; ``make benchmarks`` has cog call these where they stand there.
+"""Tables of README and docs; ``make results`` has cog call these where they stand there.
 
 Studies are the names of YAML files in this folder. A choice of recipes or variants maps their names
 to what the documentation calls them.
@@ -36,7 +36,7 @@ def pick(rows: Rows, column: str, choice: Mapping[str, str]) -> Rows:
         ValueError: It names what no row has.
     """
     found = {row[column]: row for row in rows}
-    if missing := ", ".join(choice.keys() - found.keys()):
+    if missing := ", ".join(sorted(choice.keys() - found.keys())):
         raise ValueError(f"No {column} {missing}; those with results are {', '.join(found)}.")
     return [{**found[name], column: text} for name, text in choice.items()]
 
@@ -58,8 +58,8 @@ def averages(
 
 def means(*studies: str, recipes: Sequence[str]) -> None:
     """Print how much each variant gives on average over recipes."""
-    first, results = read(*studies)[0][0], choose(read(*studies)[1], recipes)
-    table(mean_rows(first, results))
+    (first, *_), results = read(*studies)
+    table(mean_rows(first, choose(results, recipes)))
 
 
 def accuracies(*studies: str) -> None:
@@ -82,7 +82,7 @@ def compare(study: str, recipe: str, variants: Mapping[str, str]) -> None:
         ValueError: The study has no such variant.
     """
     (first, *_), results = read(study)
-    if unknown := ", ".join(variants.keys() - first.variants.keys()):
+    if unknown := ", ".join(sorted(variants.keys() - first.variants.keys())):
         raise ValueError(f"{study}.yaml has no variant {unknown}.")
     results = choose(results, [recipe])
     spelled = {row["variant"]: row["words spelled"] for row in stage_1_rows(results)}

@@ -122,6 +122,7 @@ def stage_1(folder: Path) -> dict[str, Any] | None:
     spent = seconds_spent(place)
     return {
         "fingerprint": place.name,
+        "pretrainer": cfg.model.type,
         "word_acc": last_value(place, "spelling/word_acc"),
         "seconds": spent["train"] + spent["val"],
         "seconds_per_1000_labels": round(1000 * seconds_per_label, 3),

@@ -16,6 +16,9 @@ from tabulate import tabulate
 
 from mmdptr.extraction.arguments import exit_with_message
 
+SINCE = {"DPTRPretrainer": Version("0.1.0"), "TypesetPretrainer": Version("0.2.0")}
+"""dict[str, Version]: The versions of mmdptr from which on each pre-trains as it does now."""
+
 
 def cell(values: Sequence[float], form: str = ".1f") -> str:
     """Write a mean, and the standard deviation if there are several seeds."""
@@ -34,16 +37,15 @@ def compare(seeds: Seeds, of_base: Seeds) -> list[float]:
 
 
 def asterisk(results: Results, variant: str, recipe: str | None = None) -> str:
-    """Mark what an earlier version has pre-trained than other results, of one recipe or of any."""
-    versions = [
-        (key, Version(result["versions"]["mmdptr"]))
+    """Mark what was pre-trained otherwise than now, in results of one recipe or of any."""
+    outdated = any(
+        Version(result["versions"]["mmdptr"]) < SINCE[result["stage_1"]["pretrainer"]]
         for key, seeds in results.items()
+        if key == (recipe or key[0], variant)
         for result in seeds.values()
         if result["stage_1"]
-    ]
-    newest = max((version for _, version in versions), default=None)
-    earlier = {key for key, version in versions if version != newest}
-    return " *" if any(v == variant and recipe in (None, r) for r, v in earlier) else ""
+    )
+    return " *" if outdated else ""
 
 
 def overview_rows(results: Results) -> list[dict[str, str]]:

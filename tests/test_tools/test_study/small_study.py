@@ -99,7 +99,8 @@ def calls(name: str) -> list[str]:
 def write_stage_1(folder: Path) -> None:
     """Two epochs of stage 1, which log a loss every iteration and a validation every epoch."""
     (folder / "1" / "vis_data").mkdir(parents=True)
-    (folder / "1" / "vis_data" / "config.py").write_text("train_dataloader = dict(batch_size=50)")
+    config = "model = dict(type='DPTRPretrainer')\ntrain_dataloader = dict(batch_size=50)"
+    (folder / "1" / "vis_data" / "config.py").write_text(config)
     entries = [{"loss": 1.0, "time": 0.25, "step": 10}, {"loss": 1.0, "time": 0.75, "step": 20}]
     entries += [{"spelling/word_acc": x, "time": 9.0, "step": i} for i, x in ((1, 0.8), (2, 0.9))]
     text = "".join(json.dumps(entry) + "\n" for entry in entries)

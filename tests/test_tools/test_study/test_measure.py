@@ -68,6 +68,7 @@ def test_stage_1_is_found_by_what_the_hook_logs(tmp_path: Path) -> None:
         load_decoder(recognizer, checkpoint, parts=())
     assert measure.stage_1(tmp_path / "run") == {
         "fingerprint": "abc",
+        "pretrainer": "DPTRPretrainer",
         "word_acc": 0.9,
         "seconds": 25,
         "seconds_per_1000_labels": 10.0,

@@ -63,19 +63,25 @@ def test_columns_stand_as_in_the_study(call: Callable[..., str]) -> None:
     ]
 
 
-def test_what_an_earlier_version_has_pre_trained_is_marked(call: Callable[..., str]) -> None:
+@pytest.mark.parametrize(
+    ("pretrainer", "mark"), [("TypesetPretrainer", " *"), ("DPTRPretrainer", "")]
+)
+def test_what_was_pre_trained_otherwise_is_marked(
+    call: Callable[..., str], pretrainer: str, mark: str
+) -> None:
     call(run)
-    versions = {"one-dptr-seed0": "0.9.0", "two-dptr-seed0": "0.10.0", "one-scratch-seed0": "0.1.0"}
+    versions = {"one-dptr-seed0": "0.1.0", "two-dptr-seed0": "0.10.0", "one-scratch-seed0": "0.1.0"}
     for name, version in versions.items():
         found = {**result(name), "versions": {"mmdptr": version}}
         if "dptr" in name:  # nothing else is pre-trained, so that its version does not matter
-            found["stage_1"] = {"word_acc": 0.9, "seconds": 1, "seconds_per_1000_labels": 1}
+            times = {"seconds": 1, "seconds_per_1000_labels": 1}
+            found["stage_1"] = {"pretrainer": pretrainer, "word_acc": 0.9, **times}
         Path(f"results/words/{name}.json").write_text(json.dumps(found))
     overview, accuracy, means, stage_1 = read_tables(call(table))
-    assert overview[1:] == [["one", "30.0", "50.0 *"], ["two", "30.0", "50.0"]]
-    assert [row[2] for row in accuracy[1:]] == ["30.0", "50.0 *", "30.0", "50.0"]
-    assert means[1][2] == "+20.0 *"
-    assert [row[2] for row in stage_1[1:]] == ["90.0 *", "90.0"]
+    assert overview[1:] == [["one", "30.0", f"50.0{mark}"], ["two", "30.0", "50.0"]]
+    assert [row[2] for row in accuracy[1:]] == ["30.0", f"50.0{mark}", "30.0", "50.0"]
+    assert means[1][2] == f"+20.0{mark}"
+    assert [row[2] for row in stage_1[1:]] == [f"90.0{mark}", "90.0"]
 
 
 def test_words_that_training_has_seen_are_told_apart(call: Callable[..., str]) -> None:

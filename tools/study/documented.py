@@ -15,6 +15,11 @@ from table import accuracy_rows, machines, mean_rows, overview_rows, stage_1_row
 
 Rows = list[dict[str, str]]
 STUDIES = Path(__file__).parent
+TWELVE = (
+    *("nrtr", "satrn", "master", "aster", "sar", "robustscanner", "abinet-vision", "crnn"),
+    *("svtr-tiny_nrtr-decoder", "vit-small_nrtr-decoder", "parseq", "clip4str"),
+)
+"""tuple[str]: The recipes that means are over, unless told."""
 
 
 @cache
@@ -56,10 +61,10 @@ def averages(
     table(rows)
 
 
-def means(*studies: str, recipes: Sequence[str]) -> None:
-    """Print how much each variant gives on average over recipes."""
+def means(*studies: str, recipes: Sequence[str] = TWELVE) -> Rows:
+    """Return how much each variant gives on average over recipes."""
     (first, *_), results = read(*studies)
-    table(mean_rows(first, choose(results, recipes)))
+    return mean_rows(first, choose(results, recipes))
 
 
 def accuracies(*studies: str) -> None:

@@ -39,7 +39,9 @@ def compare(seeds: Seeds, of_base: Seeds) -> list[float]:
 def asterisk(results: Results, variant: str, recipe: str | None = None) -> str:
     """Mark what was pre-trained otherwise than now, in results of one recipe or of any."""
     outdated = any(
-        Version(result["versions"]["mmdptr"]) < SINCE[result["stage_1"]["pretrainer"]]
+        # Results of before 0.2.0 may not say what has pre-trained them.
+        Version(result["versions"]["mmdptr"])
+        < SINCE.get(result["stage_1"].get("pretrainer"), max(SINCE.values()))
         for key, seeds in results.items()
         if key == (recipe or key[0], variant)
         for result in seeds.values()

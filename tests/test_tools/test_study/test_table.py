@@ -64,10 +64,15 @@ def test_columns_stand_as_in_the_study(call: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pretrainer", "mark"), [("TypesetPretrainer", " *"), ("DPTRPretrainer", "")]
+    ("pretrainer", "mark"),
+    [
+        ({"pretrainer": "TypesetPretrainer"}, " *"),
+        ({"pretrainer": "DPTRPretrainer"}, ""),
+        ({}, " *"),
+    ],
 )
 def test_what_was_pre_trained_otherwise_is_marked(
-    call: Callable[..., str], pretrainer: str, mark: str
+    call: Callable[..., str], pretrainer: dict[str, str], mark: str
 ) -> None:
     call(run)
     versions = {"one-dptr-seed0": "0.1.0", "two-dptr-seed0": "0.10.0", "one-scratch-seed0": "0.1.0"}
@@ -75,7 +80,7 @@ def test_what_was_pre_trained_otherwise_is_marked(
         found = {**result(name), "versions": {"mmdptr": version}}
         if "dptr" in name:  # nothing else is pre-trained, so that its version does not matter
             times = {"seconds": 1, "seconds_per_1000_labels": 1}
-            found["stage_1"] = {"pretrainer": pretrainer, "word_acc": 0.9, **times}
+            found["stage_1"] = {**pretrainer, "word_acc": 0.9, **times}
         Path(f"results/words/{name}.json").write_text(json.dumps(found))
     overview, accuracy, means, stage_1 = read_tables(call(table))
     assert overview[1:] == [["one", "30.0", f"50.0{mark}"], ["two", "30.0", "50.0"]]

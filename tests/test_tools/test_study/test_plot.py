@@ -66,6 +66,13 @@ def test_more_variants_than_recipes_are_bars_in_the_order_of_the_study(
     assert reach == pytest.approx([60, 80])
 
 
+def test_bars_are_equally_thick_in_all_panels() -> None:
+    numbers = {("one", "a"): [1.0], ("one", "b"): [2.0], ("one", "c"): [3.0], ("two", "a"): [4.0]}
+    one, two = plot.draw_bars(numbers).axes
+    assert one.get_ylim() == two.get_ylim()
+    assert two.yaxis_inverted()
+
+
 def test_a_recipe_with_one_number_is_left_out_of_curves(call: Callable[..., str]) -> None:
     recipes = {"a@500": "one.py", "a@2000": "two.py", "b@500": "one.py"}
     write_study(recipes=recipes)

@@ -17,6 +17,7 @@ model = dict(
     decoder=dict(d_embedding=width, **layers))
 optim_wrapper = dict(
     paramwise_cfg=dict(
+        _delete_=True,
         custom_keys={
             'backbone': dict(lr_mult=0.1),
             'backbone.tower.head': dict(lr_mult=1.)

@@ -51,9 +51,8 @@ class DPTRPretrainHook(Hook):
             trained with another dictionary. Defaults to False: it is refused.
         typeset (bool): Whether to train the FMU, too, on text that is set like an image of it, and
             an encoder before it if the FMU has no layers of its own; see
-            :class:`TypesetPretrainer`. All then learns at the full rate in stage 2. The text
-            embeddings are to have a token a character. Defaults to False: the decoder alone, as in
-            the paper.
+            :class:`TypesetPretrainer`. The text embeddings are to have a token a character.
+            Defaults to False: the decoder alone, as in the paper.
         twins (Sequence[str]): Other decoders of the recognizer with the same config, such as
             ``'cross_decoder'`` of :class:`CLIP4STR`, that start from the same weights. Defaults
             to ().

@@ -18,7 +18,7 @@ from .shared import NAMES, RECOGNIZERS, images, is_stage_1, read
 SLOWER_AFTER_TYPESET_TEXT = [
     f"mini/dptr_{x}_mini.py" for x in ("nrtr", "nrtr_bengali", "nrtr_chinese", "parseq")
 ]
-"""list[str]: What these read of held-out crops has decided it (docs/trials.md)."""
+"""list[str]: NRTR and PARSeq, by what they read of held-out crops, and who inherits it."""
 
 
 @pytest.mark.parametrize("name", NAMES)

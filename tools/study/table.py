@@ -81,13 +81,18 @@ def accuracy_rows(study: Study, results: Results) -> list[dict[str, str]]:
             continue
         row = {"recipe": recipe, "variant": variant}
         row["average"] = cell([100 * result["average"] for result in seeds.values()])
-        row["average"] += asterisk(results, variant, recipe)
+        mark = asterisk(results, variant, recipe)
+        row["average"] += mark
         for name in sets:
             row[name] = cell([100 * result["accuracies"][name] for result in seeds.values()])
         for name in seen:
             found = [result["seen_words"] for result in seeds.values() if result.get("seen_words")]
             row[f"{name} words"] = cell([100 * words[name] for words in found])
-        both = compare(seeds, results[recipe, base]) if variant != base else []
+        of_base = results[recipe, base]
+        # What two ways of pre-training have given differs by these, too.
+        alike = mark == asterisk(results, base, recipe)
+        alike |= not any(result["stage_1"] for result in of_base.values())
+        both = compare(seeds, of_base) if variant != base and alike else []
         rows.append({**row, f"- {base}": cell(both, "+.1f")})
     return rows
 

@@ -89,6 +89,19 @@ def test_what_was_pre_trained_otherwise_is_marked(
     assert [row[2] for row in stage_1[1:]] == [f"90.0{mark}", "90.0"]
 
 
+def test_what_was_pre_trained_otherwise_is_not_compared(call: Callable[..., str]) -> None:
+    write_study(variants={"dptr": {}, "now": {"model.accuracy": 0.4}, "then": {}})
+    call(run, "--only", "one-*")
+    for variant, version in {"dptr": "0.2.0", "now": "0.2.0", "then": "0.1.0"}.items():
+        name = f"one-{variant}-seed0"
+        times = {"seconds": 1, "seconds_per_1000_labels": 1}
+        stage_1 = {"pretrainer": "TypesetPretrainer", "word_acc": 0.9, **times}
+        found = {**result(name), "versions": {"mmdptr": version}, "stage_1": stage_1}
+        Path(f"results/words/{name}.json").write_text(json.dumps(found))
+    (accuracy,) = (rows for rows in read_tables(call(table)) if rows[0][-1] == "- dptr")
+    assert [row[-1] for row in accuracy[1:]] == ["-", "-10.0", "-"]
+
+
 def test_words_that_training_has_seen_are_told_apart(call: Callable[..., str]) -> None:
     call(run, "--only", "one-dptr-*")
     scalars = next(Path("work_dirs/study/words/one-dptr-seed0").glob("*/vis_data/scalars.json"))

@@ -25,7 +25,9 @@ val_evaluator = dict(_delete_=True, **_base_.mini_evaluator)
 test_evaluator = val_evaluator
 train_cfg = dict(_delete_=True, **_base_.mini_train_cfg)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, **_base_.mini_optimizer), clip_grad=_base_.mini_clip_grad)
+    optimizer=dict(_delete_=True, **_base_.mini_optimizer),
+    paramwise_cfg=_base_.mini_typeset_rates,
+    clip_grad=_base_.mini_clip_grad)
 param_scheduler = _base_.mini_param_scheduler
 default_hooks = _base_.mini_default_hooks
 # After three epochs its decoder, which drops features in training, spells but a third of the words.

@@ -16,9 +16,9 @@ from PIL import Image
 from .shared import NAMES, RECOGNIZERS, images, is_stage_1, read
 
 SLOWER_AFTER_TYPESET_TEXT = [
-    f"mini/dptr_{x}_mini.py" for x in ("nrtr", "nrtr_bengali", "nrtr_chinese", "parseq")
+    f"mini/dptr_{x}_mini.py" for x in ("nrtr", "nrtr_bengali", "nrtr_chinese", "parseq", "master")
 ]
-"""list[str]: NRTR and PARSeq, by what they read of held-out crops, and who inherits it."""
+"""list[str]: NRTR, PARSeq and MASTER, by what they read of held-out crops, and who inherits it."""
 
 
 @pytest.mark.parametrize("name", NAMES)

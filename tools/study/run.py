@@ -3,15 +3,14 @@
 
 Killed and started again, it goes on from the last checkpoint. Several may work on one study at the
 same time: each run is taken by one of them. A run whose config has changed is done again. One that
-another version of mmdptr has done stays done, and it is said which: delete its JSON and work dir to
-measure it anew. What another study has measured with the same config, seed and version, in a folder
-beside this one's results, is taken from there. Of runs whose stage 1 is the same, one carries it
-out, and the others wait for it.
+another version of mmdptr has done stays done, and it is said which; --renew does it again, and its
+result stands until then. What another study has measured with the same config, seed and version, in
+a folder beside this one's results, is taken from there. Of runs whose stage 1 is the same, one
+carries it out, and the others wait for it.
 """
 
 import argparse
 import fcntl
-import fnmatch
 import json
 import os
 import signal
@@ -68,10 +67,17 @@ def recorded_hash(path: Path) -> str | None:
     return json.loads(path.read_text(encoding="utf-8"))["config_sha256"] if path.is_file() else None
 
 
-def done(result: Path) -> str:
-    """Say that a run is done, and of which version of mmdptr its result is, if not of this one."""
+def done(result: Path, sha256: str, renew: bool) -> str | None:
+    """Say that there is a result of a config, and which other version of mmdptr it is of.
+
+    None if there is none, or, to ``renew``, none of this version.
+    """
+    if recorded_hash(result) != sha256:
+        return None
     version = json.loads(result.read_text(encoding="utf-8"))["versions"]["mmdptr"]
-    return "done before" if version == mmdptr.__version__ else f"done before, by version {version}"
+    if version == mmdptr.__version__:
+        return "done before"
+    return None if renew else f"done before, by version {version}"
 
 
 def find_elsewhere(result: Path, sha256: str, metric: str) -> Path | None:
@@ -90,17 +96,21 @@ def find_elsewhere(result: Path, sha256: str, metric: str) -> Path | None:
 
 
 def prepare(folder: Path, sha256: str) -> str:
-    """Make a work dir, or find that of the same config, and return when its run was started."""
+    """Make a work dir, or find that of the same config, and return when its run was started.
+
+    One that another version of mmdptr has left is as that of another config.
+    """
     state = folder / "run.json"
-    if folder.exists() and recorded_hash(state) != sha256:
+    identity = {"config_sha256": sha256, "mmdptr": mmdptr.__version__}
+    found = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
+    if folder.exists() and not found.items() >= identity.items():
         old = folder.with_name(f"{folder.name}.{datetime.now():%Y%m%d_%H%M%S}")
         folder.rename(old)
-        tqdm.write(
-            f"{folder.name}: begins anew, for its config has changed; see {old} for the old."
-        )
+        changed = "mmdptr" if found.get("config_sha256") == sha256 else "its config"
+        tqdm.write(f"{folder.name}: begins anew, for {changed} has changed; see {old} for the old.")
     if not folder.exists():
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        write_json(state, {"config_sha256": sha256, "started": now})
+        write_json(state, {**identity, "started": now})
     return str(json.loads(state.read_text(encoding="utf-8"))["started"])
 
 
@@ -140,7 +150,9 @@ def share_stage_1(cfg: Config, folder: Path) -> None:
             hook.setdefault("pretrain_dir", str(folder))
 
 
-def carry_out(run: Run, folder: Path, result: Path, stage_1: Path, lock: int) -> str:
+def carry_out(
+    run: Run, folder: Path, result: Path, stage_1: Path, lock: int, renew: bool = False
+) -> str:
     """Do what is left of a run, and say how it went.
 
     Raises:
@@ -148,8 +160,8 @@ def carry_out(run: Run, folder: Path, result: Path, stage_1: Path, lock: int) ->
     """
     cfg = run.load_config()
     sha256 = config_hash(cfg)
-    if recorded_hash(result) == sha256:
-        return done(result)
+    if outcome := done(result, sha256, renew):
+        return outcome
     names = {"name": run.name, "recipe": run.recipe, "variant": run.variant}
     if other := find_elsewhere(result, sha256, run.metric):
         write_json(result, {**json.loads(other.read_text(encoding="utf-8")), **names})
@@ -187,26 +199,33 @@ def carry_out(run: Run, folder: Path, result: Path, stage_1: Path, lock: int) ->
     return f"average {100 * content['average']:.1f} %"
 
 
-def preview(run: Run, result: Path) -> str:
+def preview(run: Run, result: Path, renew: bool = False) -> str:
     """Say what would happen to a run."""
     if not Path(run.config).is_file():
         return f"cannot be done: there is no {run.config}"
     found, sha256 = recorded_hash(result), config_hash(run.load_config())
-    if found == sha256:
-        return done(result)
+    if outcome := done(result, sha256, renew):
+        return outcome
     if other := find_elsewhere(result, sha256, run.metric):
         return f"done before, as {other}"
-    return "to do" if found is None else "to do again: its config changed"
+    if found is None:
+        return "to do"
+    return f"to do again: {'mmdptr' if found == sha256 else 'its config'} changed"
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("study", type=Path, help="YAML file, such as tools/study/recognizers.yaml")
-    parser.add_argument("--only", nargs="+", metavar="GLOB", help="run names, such as 'sar-*'")
+    parser.add_argument(
+        "--only", nargs="+", metavar="GLOB", help="runs, such as sar-dptr or 'sar-*'"
+    )
     parser.add_argument("--work-dir", type=Path, help="default: work_dirs/study/<study>")
     parser.add_argument("--results", type=Path, help="default: results/<study> beside the study")
     parser.add_argument("--pretrain-dir", type=Path, help="default: dptr_pretrain beside work-dir")
+    parser.add_argument(
+        "--renew", action="store_true", help="do again what another version of mmdptr has done"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
     return parser.parse_args()
 
@@ -219,13 +238,13 @@ def main() -> None:
     stage_1 = args.pretrain_dir or work_dir.parent / "dptr_pretrain"
     results = args.results or results_folder(args.study)
     runs = read_study(args.study).runs
-    chosen = [x for x in runs if any(fnmatch.fnmatch(x.name, glob) for glob in args.only or ["*"])]
+    chosen = [run for run in runs if any(run.matches(glob) for glob in args.only or ["*"])]
     if not chosen:
-        names = ", ".join(run.name for run in runs)
+        names = ", ".join(dict.fromkeys(run.row for run in runs))
         raise ValueError(f"No run matches --only {' '.join(args.only)}; the runs are: {names}.")
     if args.dry_run:
         for run in chosen:
-            print(f"{run.name}: {preview(run, results / f'{run.name}.json')}")
+            print(f"{run.name}: {preview(run, results / f'{run.name}.json', args.renew)}")
         return
 
     # Neither `kill` nor a closed terminal may leave a trainer behind: as an exception, they end it
@@ -243,7 +262,7 @@ def main() -> None:
                 outcome = (
                     "taken by another runner"
                     if lock is None
-                    else carry_out(run, work_dir / run.name, result, stage_1, lock)
+                    else carry_out(run, work_dir / run.name, result, stage_1, lock, args.renew)
                 )
             except Exception as error:  # whatever a recipe does wrong, the others go on
                 # MMEngine, while it formats a config, makes a SyntaxError of Ctrl-C and SIGTERM.

@@ -14,6 +14,7 @@ import hashlib
 import inspect
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,18 @@ class Run:
     metric: str
 
     @property
+    def row(self) -> str:
+        """Name of the run and its repetitions with other seeds, which tables have in one row."""
+        return f"{self.recipe}-{self.variant}"
+
+    @property
     def name(self) -> str:
         """Name of the run, its work dir and its result."""
-        return f"{self.recipe}-{self.variant}-seed{self.seed}"
+        return f"{self.row}-seed{self.seed}"
+
+    def matches(self, glob: str) -> bool:
+        """Tell whether a glob is of the run's name, or of that without the seed."""
+        return fnmatch(self.name, glob) or fnmatch(self.row, glob)
 
     def load_config(self) -> Config:
         """Return the config that is trained."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import mmdptr
 from tests.test_tools.test_study.small_study import (
     ALL,
     LOCK,
@@ -66,6 +67,32 @@ def test_done_runs_are_skipped(call: Callable[..., str]) -> None:
         lines = call(run, *arguments).splitlines()
         assert "one-scratch-seed0: done before, by version 0.0.1" in lines
         assert "one-dptr-seed0: done before" in lines
+    assert len(calls("one-scratch-seed0")) == 1
+
+
+def test_what_another_version_has_done_is_renewed(call: Callable[..., str]) -> None:
+    call(run, "--only", "one-*")
+    path, state = Path("results/words/one-scratch-seed0.json"), "one-scratch-seed0/run.json"
+    for file in (path, Path("work_dirs/study/words") / state):  # as that version would have left
+        file.write_text(file.read_text().replace(mmdptr.__version__, "0.0.1"))
+    renew = ("--renew", "--only", "one-*")
+    assert call(run, *renew, "--dry-run").splitlines() == [
+        "one-scratch-seed0: to do again: mmdptr changed",
+        "one-dptr-seed0: done before",
+    ]
+    old = path.read_text()
+    trainer = Path("tools/train.py")
+    code = trainer.read_text()
+    trainer.write_text("import sys; sys.exit(1)")
+    with pytest.raises(SystemExit, match="1 of 1 runs failed"):
+        call(run, "--renew", "--only", "one-scratch")
+    assert path.read_text() == old  # until there is a new one
+    trainer.write_text(code)
+    out = call(run, *renew)
+    assert out.count("begins anew, for mmdptr has changed") == 1  # what failed printed it
+    assert "one-scratch-seed0: average 30.0 %" in out
+    assert "one-dptr-seed0: done before" in out
+    assert result("one-scratch-seed0")["versions"]["mmdptr"] == mmdptr.__version__
 
 
 def test_what_another_study_has_measured_is_taken_from_there(call: Callable[..., str]) -> None:

@@ -96,8 +96,27 @@ def test_wrong_studies_are_refused(call: Callable[..., str], content: str, messa
 
 
 def test_an_unknown_run_is_refused(call: Callable[..., str]) -> None:
-    with pytest.raises(SystemExit, match=r"No run matches --only three\*; the runs are: one-scr"):
+    known = r"the runs are: one-scratch, one-dptr, two-scratch, two-dptr\."
+    with pytest.raises(SystemExit, match=rf"No run matches --only three\*; {known}"):
         call(run, "--only", "three*")
+
+
+@pytest.mark.parametrize(
+    ("only", "chosen"),
+    [
+        ("one-dptr", ["one-dptr-seed0", "one-dptr-seed1"]),
+        ("one-dptr-seed1", ["one-dptr-seed1"]),
+        ("*-dptr", ["one-dptr-seed0", "two-dptr-seed0", "one-dptr-seed1", "two-dptr-seed1"]),
+        ("two-*-seed0", ["two-scratch-seed0", "two-dptr-seed0"]),
+        ("o*e-dptr-*0", ["one-dptr-seed0"]),
+    ],
+)
+def test_runs_are_named_with_or_without_a_seed(
+    call: Callable[..., str], only: str, chosen: list[str]
+) -> None:
+    write_study(seeds=[0, 1])
+    lines = call(run, "--dry-run", "--only", only).splitlines()
+    assert [line.partition(":")[0] for line in lines] == chosen
 
 
 STUDIES = sorted((ROOT / "tools" / "study").glob("*.yaml"))

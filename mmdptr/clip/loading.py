@@ -15,8 +15,12 @@ import torch
 from open_clip.factory import parse_model_name
 from torch import nn
 
+from mmdptr.bfloat16 import cpu_multiplies_bfloat16
+
 from . import word_vit  # noqa: F401  registers it with timm
 from .packaged import is_packed, known_tokens, packaged_models, unpacked
+
+logger = logging.getLogger("mmdptr")
 
 RANDOM = "random"
 PACKAGED = "packaged"
@@ -123,6 +127,12 @@ def load_clip(
     if precision not in PRECISIONS:
         raise ValueError(
             f"Unknown precision {precision!r}. Expected one of {', '.join(PRECISIONS)}."
+        )
+    if torch.device(device).type == "cpu" and "bf16" in precision and not cpu_multiplies_bfloat16():
+        logger.warning(
+            "Precision %s is slow on this CPU, which has neither AVX512-BF16 nor AMX; fp32 is many "
+            "times as fast.",
+            precision,
         )
     schema, _ = parse_model_name(model)
     if schema is None:

@@ -1,14 +1,19 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Mixed precision in bfloat16 on any device."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmocr.registry import OPTIM_WRAPPERS
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mmdptr.bfloat16 import cpu_multiplies_bfloat16
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -16,7 +21,8 @@ class BF16OptimWrapper(OptimWrapper):
     """Runs the forward pass under bfloat16 autocast, on a CPU too.
 
     MMEngine's ``AmpOptimWrapper`` asserts a GPU. A CPU that multiplies matrices in bfloat16 by
-    itself (AMX or AVX512-BF16) gains as much from it; one that does not is slowed down.
+    itself (AMX or AVX512-BF16) gains as much from it. One that does not would be slowed down, often
+    to a standstill: there the forward pass stays in float32, and a warning says so.
     Bfloat16 has the range of float32, so that the loss needs no scaling, and weights and the
     optimizer's state stay float32. Takes the arguments of ``OptimWrapper``.
 
@@ -27,14 +33,25 @@ class BF16OptimWrapper(OptimWrapper):
     (2.14) takes several times as long in bfloat16, and longer than in float32.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._device = self.optimizer.param_groups[0]["params"][0].device.type
+        self._emulated = self._device == "cpu" and not cpu_multiplies_bfloat16()
+        if self._emulated:
+            print_log(
+                "BF16OptimWrapper computes in float32: this CPU has neither AVX512-BF16 nor AMX, "
+                "and would be many times slower in bfloat16.",
+                logger="current",
+                level=logging.WARNING,
+            )
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast what is computed inside, beside what ``OptimWrapper`` does there."""
-        device = next(model.parameters()).device.type
-        attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
-        with (
-            super().optim_context(model),
-            torch.autocast(device, dtype=torch.bfloat16),
-            attention,
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(super().optim_context(model))
+            if not self._emulated:
+                stack.enter_context(torch.autocast(self._device, dtype=torch.bfloat16))
+                if self._device == "cpu":
+                    stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             yield

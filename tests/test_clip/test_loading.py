@@ -89,6 +89,16 @@ def test_precision_does_not_change_the_hash(name, clip, precision, dtype):
     assert other.identity.precision == precision
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_bfloat16_that_is_emulated_is_warned_of(name, monkeypatch, caplog, native):
+    monkeypatch.setattr("mmdptr.clip.loading.cpu_multiplies_bfloat16", lambda: native)
+    for precision in ("fp32", "fp16", "bf16", "amp_bf16"):
+        caplog.clear()
+        load_clip(name, "random", precision=precision)
+        warned = f"Precision {precision} is slow on this CPU" in caplog.text
+        assert warned == (not native and precision in ("bf16", "amp_bf16"))
+
+
 def test_slash_means_dash():
     # open_clip takes both; the manifest must not take them for two models.
     with pytest.raises(ValueError, match="'ViT-B-16-quickgelu'"):

@@ -1,9 +1,26 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+
+import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+@pytest.fixture(autouse=True)
+def cpu_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Set whether the CPU multiplies in bfloat16 by itself, as it does in the tests else."""
+
+    def set_to(value: bool) -> None:
+        monkeypatch.setattr(
+            "mmdptr.engine.bf16_optim_wrapper.cpu_multiplies_bfloat16", lambda: value
+        )
+
+    set_to(True)
+    return set_to
 
 
 class Model(BaseModel):
@@ -52,6 +69,21 @@ def test_training_is_that_of_float32_but_for_rounding() -> None:
     half, single = (train(x, steps=20)[1] for x in ("BF16OptimWrapper", "OptimWrapper"))
     assert half != single
     torch.testing.assert_close(half, single, rtol=0.02, atol=1e-3)
+
+
+def test_a_cpu_that_would_emulate_bfloat16_stays_in_float32(
+    cpu_with: Callable[[bool], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = MMLogger.get_instance("bfloat16")  # the current one
+    logger.addHandler(caplog.handler)
+    train("BF16OptimWrapper")
+    assert "neither AVX512-BF16 nor AMX" not in caplog.text
+    cpu_with(False)
+    model, losses = train("BF16OptimWrapper", steps=20)
+    assert caplog.text.count("computes in float32: this CPU has neither AVX512-BF16 nor AMX") == 1
+    assert model.dtype == torch.float32
+    assert "Flash" in model.of_attention
+    assert losses == train("OptimWrapper", steps=20)[1]
 
 
 def test_gradients_accumulate_as_usual() -> None:

@@ -19,6 +19,7 @@ import torch
 from mmengine.config import Config
 
 import mmdptr
+from mmdptr.bfloat16 import cpu_multiplies_bfloat16
 from mmdptr.engine.work_dir import last_value, read_config, read_curve
 
 CURVE_POINTS = 100
@@ -143,4 +144,5 @@ def describe_machine() -> dict[str, Any]:
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "bfloat16": cpu_multiplies_bfloat16(),  # else BF16OptimWrapper trains in float32
     }

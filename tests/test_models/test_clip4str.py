@@ -16,6 +16,7 @@ from mmdptr.engine import DPTRExportHook, load_decoder
 from mmdptr.engine.image_survey import survey_images
 from mmdptr.models import CLIP4STR, CLIPTextBranch
 from tests.builders import dictionary, sample
+from tests.second_device import second_device
 
 TEXTS = ["hello", "a", "zz9"]
 SWITCHES = ("cross_decoding", "visual_refinement", "cross_refinement")
@@ -313,3 +314,19 @@ def test_typeset_text_teaches_the_fmu_and_both_decoders(tmp_path: Path) -> None:
         torch.testing.assert_close(found, model._forward(images()))
     for name, parameter in pretrainer.decoder.state_dict().items():
         assert torch.equal(model.cross_decoder.state_dict()[name], parameter), name
+
+
+def test_a_second_device_computes_what_the_cpu_does() -> None:
+    def compute(model: CLIP4STR, inputs: Tensor) -> tuple[list[float], list[str]]:
+        torch.manual_seed(1)  # orders are drawn
+        losses = model.train().loss(inputs, samples())
+        sum(losses.values()).backward()
+        with torch.no_grad():
+            read = model.eval().predict(inputs, samples())
+        return [x.item() for x in losses.values()], [x.pred_text.item for x in read]
+
+    known = compute(build(), images())
+    with second_device() as device:
+        found = compute(build().to(device), images().to(device))
+    assert found[0] == pytest.approx(known[0], rel=1e-4)
+    assert found[1] == known[1]

@@ -33,7 +33,8 @@ class DPTRPretrainHook(Hook):
 
     Runs ``before_train``: a runner of its own trains the recognizer's decoder on text embeddings
     (arXiv 2408.05706, stage 1) in ``<work_dir>/dptr_pretrain/<fingerprint>``, with the same
-    launcher, and resumes there after an interruption. The fingerprint covers all that the decoder
+    launcher and the same wish to scale the rate with the batch (``auto_scale_lr.enable``), and
+    resumes there after an interruption. The fingerprint covers all that the decoder
     depends on, so a decoder that is there already is taken as it is, and of several trainings that
     share the folder one runs stage 1 while the others wait. It is then loaded into the
     recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
@@ -147,6 +148,9 @@ class DPTRPretrainHook(Hook):
         cfg.launcher = runner._launcher
         cfg.env_cfg = runner.cfg.get("env_cfg", {})
         cfg.resume = True
+        if (runner.cfg.get("auto_scale_lr") or {}).get("enable"):
+            base = {"base_batch_size": cfg.train_dataloader.batch_size}
+            cfg.auto_scale_lr = {**base, **cfg.get("auto_scale_lr", {}), "enable": True}
         # Loggers and visualizers are global by name; these must not be the outer runner's.
         cfg.experiment_name = f"dptr_pretrain_{folder.name}_{runner.timestamp}"
         if cfg.get("visualizer"):

@@ -25,6 +25,10 @@ QUERY, READ = slice(0, 1), slice(1, 3)
 """slice: Which of the projections, stacked in one weight, make queries, and keys and values."""
 
 
+LOWEST = -3e4
+"""float: Whose exponential is 0 in every precision; float16 ends at -65504."""
+
+
 @MODELS.register_module()
 class CachedMasterDecoder(MasterDecoder):
     """MMOCR's MASTER decoder that reads the same text in a fraction of the time.
@@ -37,6 +41,15 @@ class CachedMasterDecoder(MasterDecoder):
     Shapes: N samples, L places of the feature map, T steps (``max_seq_len``), K classes, H heads,
     D channels of a head, C channels.
     """
+
+    def make_target_mask(self, tgt: Tensor, device: torch.device) -> Tensor:
+        """Return MMOCR's mask of targets (N, T), shape (N * H, T, T), which float16 can hold.
+
+        In training padded targets see none of the others. MMOCR's -1e9 is infinite in float16, and
+        their loss would be NaN though it does not count.
+        """
+        mask: Tensor = super().make_target_mask(tgt, device)
+        return mask.clamp(min=LOWEST) if self.training else mask
 
     def forward_test(
         self,

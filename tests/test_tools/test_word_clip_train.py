@@ -127,3 +127,15 @@ def test_a_folder_without_images_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match=r"no .*train\.jsonl\. Make it with render_words\.py"):
         run(monkeypatch, str(tmp_path), "--logs", str(tmp_path / "logs"))
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "amp_bf16"), (False, "fp32")])
+def test_a_cpu_without_bfloat16_trains_in_float32(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("mmdptr.bfloat16.cpu_multiplies_bfloat16", lambda: native)
+    options = ("--logs", str(tmp_path / "logs"))
+    assert parse_args(run(monkeypatch, str(images), *options)).precision == precision
+    given = run(monkeypatch, str(images), *options, "--precision", "pure_bf16")
+    assert parse_args(given).precision == "pure_bf16"

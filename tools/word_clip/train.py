@@ -25,6 +25,7 @@ from open_clip import factory
 from open_clip_train.main import main
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mmdptr.bfloat16 import cpu_multiplies_bfloat16
 from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip
 
 MODEL = "clip-word-tiny"
@@ -33,7 +34,7 @@ SETTINGS = f"""
     --model {MODEL} --name {MODEL} --resume latest --seed 0 --workers 1
     --dataset-type csv --csv-img-key image --csv-caption-key prompt
     --batch-size 128 --epochs 3 --lr 7e-4 --wd 0.1 --warmup 100 --grad-clip-norm 1
-    --precision amp_bf16 --log-every-n-steps 20 --save-most-recent --save-frequency 0
+    --log-every-n-steps 20 --save-most-recent --save-frequency 0
 """
 # The images have their size already. Only timm's transform heeds the ratio: open_clip's own would
 # show the model the middle of a word for the whole.
@@ -99,7 +100,10 @@ def run() -> int:
     add("--reader", type=Path, help="checkpoint of a recognizer to begin with its image tower")
     args, others = parser.parse_known_args()
     args.logs.mkdir(parents=True, exist_ok=True)
-    settings = [*shlex.split(SETTINGS), *AUGMENTATION, "--logs", str(args.logs)]
+    on_gpu = torch.cuda.is_available()
+    precision = "amp_bf16" if on_gpu or cpu_multiplies_bfloat16() else "fp32"
+    settings = [*shlex.split(SETTINGS), *AUGMENTATION, "--precision", precision]
+    settings += ["--logs", str(args.logs)]
     for split in ("train", "val"):
         table = args.logs / f"{args.images.name}_{split}.tsv"
         write_table(args.images / f"{split}.jsonl", table)
@@ -112,7 +116,7 @@ def run() -> int:
     vision = factory._MODEL_CONFIGS[MODEL]["vision_cfg"]
     vision["image_size"] = tuple(vision["image_size"])
     # The backward pass of the fused kernel is slow in bfloat16 on CPUs: see BF16OptimWrapper.
-    with nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH):
+    with nullcontext() if on_gpu or precision == "fp32" else sdpa_kernel(SDPBackend.MATH):
         return main([*settings, *others])
 
 

@@ -48,8 +48,32 @@ def test_base_dependencies_leave_mmcv_alone(installed: Path) -> None:
     assert required == ["Requires-Dist: mmcv-lite==2.0.1; extra == 'openmmlab'"]
 
 
-def test_mim_trains_one_of_our_configs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def env(installed: Path) -> dict[str, str]:
+    """An environment where the wheel is what is installed, and openmim beside it."""
     pytest.importorskip("mim", reason="openmim is in the extra `mim`")
+    return {
+        **os.environ,
+        "PYTHONPATH": str(installed),
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+def test_mim_runs_a_tool_from_the_wheel(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("dog\ncat\n")
+    command = ["mim", "run", "mmdptr", "extract_text_embeddings", "words.txt", "--out", "store"]
+    run = subprocess.run(
+        [*command, "--model", "clip-word-tiny", "--spelling", "characters"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "store: 2 labels" in run.stdout, run.stdout + run.stderr
+
+
+def test_mim_trains_one_of_our_configs_from_the_wheel(env: dict[str, str], tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     rng = np.random.default_rng(0)
@@ -58,18 +82,15 @@ def test_mim_trains_one_of_our_configs_from_the_wheel(installed: Path, tmp_path:
         Image.fromarray(pixels).save(data / f"{name}.png")
         line = json.dumps({"filename": f"{name}.png", "text": "word"})
         (data / f"{name}.jsonl").write_text(line + "\n")
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(installed),
-        "MMDPTR_REAL7K": str(data),
-        "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
     options = ["train_cfg.max_iters=1", "train_dataloader.num_workers=0"]
     options += ["custom_hooks=[]"]  # without stage 1
     options += ["train_dataloader.persistent_workers=False", "train_dataloader.batch_size=1"]
     command = ["mim", "train", "mmdptr", "dptr_nrtr_mini.py", "--work-dir", str(tmp_path / "run")]
     run = subprocess.run(
-        [*command, "--cfg-options", *options], env=env, cwd=tmp_path, capture_output=True, text=True
+        [*command, "--cfg-options", *options],
+        env={**env, "MMDPTR_REAL7K": str(data)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert (tmp_path / "run" / "iter_1.pth").is_file(), run.stdout + run.stderr

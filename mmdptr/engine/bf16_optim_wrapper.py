@@ -4,7 +4,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -33,25 +32,24 @@ class BF16OptimWrapper(OptimWrapper):
     (2.14) takes several times as long in bfloat16, and longer than in float32.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._device = self.optimizer.param_groups[0]["params"][0].device.type
-        self._emulated = self._device == "cpu" and not cpu_multiplies_bfloat16()
-        if self._emulated:
-            print_log(
-                "BF16OptimWrapper computes in float32: this CPU has neither AVX512-BF16 nor AMX, "
-                "and would be many times slower in bfloat16.",
-                logger="current",
-                level=logging.WARNING,
-            )
+    _has_warned = False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast what is computed inside, beside what ``OptimWrapper`` does there."""
+        device = next(model.parameters()).device.type
         with ExitStack() as stack:
             stack.enter_context(super().optim_context(model))
-            if not self._emulated:
-                stack.enter_context(torch.autocast(self._device, dtype=torch.bfloat16))
-                if self._device == "cpu":
+            if device != "cpu" or cpu_multiplies_bfloat16():
+                stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
+                if device == "cpu":
                     stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            elif not self._has_warned:
+                self._has_warned = True
+                print_log(
+                    "BF16OptimWrapper computes in float32: this CPU has neither AVX512-BF16 nor "
+                    "AMX, and would be many times slower in bfloat16.",
+                    logger="current",
+                    level=logging.WARNING,
+                )
             yield

@@ -1,13 +1,16 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
-"""What the tests of several folders share: a tiny CLIP, and a store and a bank written with it."""
+"""What the tests of several folders share: a tiny CLIP, a store and a bank, LSTMs on any CPU."""
 
 import random
 import string
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from mmdptr.clip import CLIPImageEncoder, CLIPTextEncoder, LoadedCLIP, Prompt, load_clip
 from mmdptr.datasets.label_filter import LabelFilter
@@ -59,3 +62,19 @@ def orp_bank(
     encoder = CLIPImageEncoder(tiny_clip)
     extract_orp_bank(find_images(image_folder), folder, encoder, shard_size=3)
     return folder
+
+
+@pytest.fixture
+def lstms_on_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute LSTMs in float32 where oneDNN has none in half precision for this CPU."""
+    forward = nn.LSTM.forward
+
+    def or_in_float32(self: nn.LSTM, inputs: Tensor, state: Any = None) -> Any:
+        try:
+            return forward(self, inputs, state)
+        except RuntimeError:
+            with torch.autocast("cpu", enabled=False):
+                state = state and tuple(x.float() for x in state)
+                return forward(self, inputs.float(), state)
+
+    monkeypatch.setattr(nn.LSTM, "forward", or_in_float32)

@@ -178,7 +178,11 @@ def test_it_reads_the_same_under_autocast() -> None:
         found, _ = read(ours, random_memory())
     assert found.dtype == torch.float32
     torch.testing.assert_close(found[:, 0], expected[:, 0], atol=0.03, rtol=0)
-    assert (found.argmax(dim=-1) == expected.argmax(dim=-1)).float().mean() > 0.9
+    tokens = expected.argmax(dim=-1)
+    ended = (tokens == ours.dictionary.end_idx).cumsum(dim=1)
+    after = ended.cumsum(dim=1) > 1
+    # What follows a character that rounding has changed is another word.
+    assert ((found.argmax(dim=-1) == tokens) | after).all(dim=1).float().mean() > 0.8
 
 
 def test_the_cache_has_the_dtype_of_its_keys() -> None:

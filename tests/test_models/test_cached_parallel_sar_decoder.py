@@ -120,6 +120,7 @@ def test_a_bidirectional_lstm_is_left_to_mmocr() -> None:
     assert mmocrs.call_count == 1
 
 
+@pytest.mark.usefixtures("lstms_on_any_cpu")
 def test_it_reads_under_autocast() -> None:
     ours, theirs = pair()
     expected, _ = read(theirs, features())

@@ -1,31 +1,15 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Mixed precision trains every recognizer as float32 does, but for rounding."""
 
-from typing import Any
-
 import pytest
 import torch
 from mmocr.models.textrecog.recognizers import BaseRecognizer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from .rows import ROWS, build, images, loss_of, samples
 
-
-@pytest.fixture(autouse=True)
-def lstms_on_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute LSTMs in float32 where oneDNN has none in half precision for this CPU."""
-    forward = nn.LSTM.forward
-
-    def or_in_float32(self: nn.LSTM, inputs: Tensor, state: Any = None) -> Any:
-        try:
-            return forward(self, inputs, state)
-        except RuntimeError:
-            with torch.autocast("cpu", enabled=False):
-                state = state and tuple(x.float() for x in state)
-                return forward(self, inputs.float(), state)
-
-    monkeypatch.setattr(nn.LSTM, "forward", or_in_float32)
+pytestmark = pytest.mark.usefixtures("lstms_on_any_cpu")
 
 
 def gradients(model: BaseRecognizer, precision: torch.dtype | None) -> dict[str, Tensor]:

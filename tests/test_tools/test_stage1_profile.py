@@ -16,6 +16,7 @@ from mmocr.models.textrecog.decoders import NRTRDecoder
 
 from mmdptr.clip import CLIPTextEncoder, LoadedCLIP
 from mmdptr.datasets import TextEmbeddingDataset
+from mmdptr.engine import bf16_optim_wrapper
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.models import DPTRLoss, TextEmbeddingPreprocessor
 from mmdptr.models.pretrainers import SlotPrior
@@ -23,6 +24,13 @@ from tests.builders import nrtr, squeeze, words
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "benchmarks"))
 tool = importlib.import_module("stage1_profile")
+
+
+@pytest.fixture(autouse=True)
+def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute in bfloat16 where the CPU would only emulate it, too."""
+    for module in (tool, bf16_optim_wrapper):
+        monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: True)
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +109,13 @@ def test_summary() -> None:
     assert table[0] == "| step, batch of 8 | fp32 | bf16 | fp32, share | bf16, share |"
     assert table[2] == "| decoder forward | 4.000 s | 1.000 s | 40.0% | 25.0% |"
     assert table[-1].endswith("| 10.000 s | 4.000 s | 10.0% | 25.0% |")
+
+
+def test_a_cpu_without_bfloat16_has_nothing_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "cpu_multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["stage1_profile", "words.txt"])
+    with pytest.raises(SystemExit, match=r"neither AVX512-BF16 nor AMX.*nothing to compare"):
+        tool.main()
 
 
 def test_command_line(

@@ -30,6 +30,7 @@ from mmengine.runner import Runner
 from reporting import markdown, parse_arguments, write_report
 from stage1 import choose_words, load_recognizer, stage1_config, write_bank, write_store
 
+from mmdptr.bfloat16 import cpu_multiplies_bfloat16
 from mmdptr.clip import CLIPTextEncoder, load_clip
 from mmdptr.engine import BF16OptimWrapper
 from mmdptr.extraction.arguments import exit_with_message
@@ -174,6 +175,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="of a precision; default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="default: %(default)s, as training")
     args = parse_arguments(parser)
+    if not cpu_multiplies_bfloat16():
+        raise ValueError(
+            "This CPU has neither AVX512-BF16 nor AMX: BF16OptimWrapper stays in float32, and "
+            "there is nothing to compare. Measure on one that has."
+        )
     init_default_scope("mmocr")
     recognizer = load_recognizer(args.config)
     words = choose_words(args.corpus, args.labels, recognizer)

@@ -3,8 +3,8 @@
 
 Recipes that are named <recipe>@<number>, such as the number of images, have one panel each and a
 curve a variant against that number. Where there are more variants than recipes, each recipe has a
-panel of bars. All others stand below each other, each with a dot a variant. Several seeds give the
-mean and their range.
+panel of bars, with an asterisk where an older version of mmdptr pre-trained otherwise. All others
+stand below each other, each with a dot a variant. Several seeds give the mean and their range.
 """
 
 import argparse
@@ -17,10 +17,12 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results import Results, add_study_arguments, read_together
+from table import asterisk
 
 from mmdptr.extraction.arguments import exit_with_message
 
 Averages = dict[tuple[str, str], list[float]]  # recipe and variant to averages of its seeds, in %
+Marks = dict[tuple[str, str], str]  # recipe and variant to what follows the number
 MARKERS = "os^Dvp*hX"
 
 
@@ -91,7 +93,7 @@ def draw_rows(averages: Averages) -> Figure:
     return figure
 
 
-def draw_bars(averages: Averages) -> Figure:
+def draw_bars(averages: Averages, marks: Marks | None = None) -> Figure:
     """Draw a panel a recipe: a bar a variant, in the order of the study, a line at the first."""
     panels: dict[str, dict[str, list[float]]] = {}
     for (recipe, variant), seeds in averages.items():
@@ -104,14 +106,18 @@ def draw_bars(averages: Averages) -> Figure:
         bars = axis.barh(list(variants), means, xerr=reach if max(map(max, reach)) else None)
         white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         axis.axvline(means[0], color="black", linestyle=":")
-        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, bbox=white)
+        labels = [
+            f"{mean:.1f}{(marks or {}).get((recipe, variant), '')}"
+            for variant, mean in zip(variants, means, strict=True)
+        ]
+        axis.bar_label(bars, labels, padding=3, fontsize=8, bbox=white)
         axis.set(title=recipe, xlabel="word accuracy, %")
         axis.margins(x=0.1)  # for the labels
         axis.set_ylim(tallest - 0.5, -0.5)  # the first on top, all bars equally thick
     return figure
 
 
-def draw(averages: Averages, label: str) -> Figure:
+def draw(averages: Averages, label: str, marks: Marks | None = None) -> Figure:
     """Choose among the three pictures.
 
     Raises:
@@ -125,7 +131,9 @@ def draw(averages: Averages, label: str) -> Figure:
         )
     if numbered == {True}:
         return draw_curves(averages, label)
-    return draw_bars(averages) if len(variants) > len(recipes) else draw_rows(averages)
+    if len(variants) > len(recipes):
+        return draw_bars(averages, marks)
+    return draw_rows(averages)
 
 
 @exit_with_message
@@ -138,10 +146,12 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("study.png"), help="default: %(default)s")
     args = parser.parse_args()
-    averages = collect(read_together(args.studies, args.results)[1])
+    results = read_together(args.studies, args.results)[1]
+    averages = collect(results)
     if not averages:
         raise ValueError("There are no results yet. Make them by tools/study/run.py.")
-    figure = draw(averages, args.label)
+    marks = {key: asterisk(results, variant=key[1], recipe=key[0]) for key in averages}
+    figure = draw(averages, args.label, marks)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=150)
     print(f"Picture: {args.out}")

@@ -66,6 +66,21 @@ def test_more_variants_than_recipes_are_bars_in_the_order_of_the_study(
     assert reach == pytest.approx([60, 80])
 
 
+def test_what_an_older_version_pre_trained_otherwise_has_an_asterisk(
+    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_study(recipes={"one": "one.py"})
+    call(run)
+    file, old = Path("results/words/one-dptr-seed0.json"), result("one-dptr-seed0")
+    old["versions"]["mmdptr"], old["stage_1"] = "0.1.0", {"pretrainer": "TypesetPretrainer"}
+    file.write_text(json.dumps(old))
+    figures = []
+    monkeypatch.setattr(plot.Figure, "savefig", lambda self, *_, **__: figures.append(self))
+    call(plot)
+    (axis,) = figures[0].axes
+    assert [text.get_text() for text in axis.texts] == ["30.0", "50.0 *"]
+
+
 def test_bars_are_equally_thick_in_all_panels() -> None:
     numbers = {("one", "a"): [1.0], ("one", "b"): [2.0], ("one", "c"): [3.0], ("two", "a"): [4.0]}
     one, two = plot.draw_bars(numbers).axes

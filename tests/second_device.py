@@ -62,25 +62,26 @@ class SecondDeviceTensor(Tensor):
         return f"elsewhere: {self.held!r}"
 
 
-def compute(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """Do on the CPU what is asked for, unless a GPU would not have done it."""
-    tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+def refuse_two_devices(func: Callable[..., Any], tensors: list[Tensor]) -> None:
+    """Raise where a GPU would: it takes no tensors of the CPU beside its own, except numbers."""
     elsewhere = [isinstance(x, SecondDeviceTensor) for x in tensors]
-    if any(x.device == DEVICE and not away for x, away in zip(tensors, elsewhere, strict=True)):
+    pairs = list(zip(tensors, elsewhere, strict=True))
+    if any(x.device == DEVICE and not away for x, away in pairs):
         raise AssertionError(f"{func} got a tensor that was made past `Constructors`.")
-    if func in INDEXES and elsewhere[0]:
-        mixed = False
-    else:
-        here = [x for x, away in zip(tensors, elsewhere, strict=True) if not away and x.dim()]
-        mixed = any(elsewhere) and bool(here) and func not in MOVES
-    if mixed:
+    if func in MOVES or not any(elsewhere) or (func in INDEXES and elsewhere[0]):
+        return
+    if any(x.dim() and not away for x, away in pairs):
         found = ", ".join(
-            f"{tuple(x.shape)} {'elsewhere' if away else 'on the CPU'}"
-            for x, away in zip(tensors, elsewhere, strict=True)
+            f"{tuple(x.shape)} {'elsewhere' if away else 'on the CPU'}" for x, away in pairs
         )
         raise RuntimeError(f"{func} got tensors of two devices: {found}.")
+
+
+def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Do on the CPU what is asked for, unless a GPU would not have done it."""
+    tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+    refuse_two_devices(func, tensors)
     asked = kwargs.get("device")
-    to = any(elsewhere) if asked is None else torch.device(asked) == DEVICE
     if asked is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     held_args, held_kwargs = tree_map_only(SecondDeviceTensor, lambda x: x.held, (args, kwargs))
@@ -90,10 +91,10 @@ def compute(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
             func(*args, **kwargs)
     if func is ops.copy_.default:
         return args[0]
-    if not to:
+    known = {id(x.held): x for x in tensors if isinstance(x, SecondDeviceTensor)}
+    if not (known if asked is None else torch.device(asked) == DEVICE):
         return result
     # What is changed in place stays the same tensor.
-    known = {id(x.held): x for x in tensors if isinstance(x, SecondDeviceTensor)}
     return tree_map_only(
         Tensor, lambda x: known[id(x)] if id(x) in known else SecondDeviceTensor(x), result
     )

@@ -150,7 +150,7 @@ class DPTRPretrainHook(Hook):
         cfg.resume = True
         if (runner.cfg.get("auto_scale_lr") or {}).get("enable"):
             base = {"base_batch_size": cfg.train_dataloader.batch_size}
-            cfg.auto_scale_lr = {**base, **cfg.get("auto_scale_lr", {}), "enable": True}
+            cfg.auto_scale_lr = {**base, **(cfg.get("auto_scale_lr") or {}), "enable": True}
         # Loggers and visualizers are global by name; these must not be the outer runner's.
         cfg.experiment_name = f"dptr_pretrain_{folder.name}_{runner.timestamp}"
         if cfg.get("visualizer"):

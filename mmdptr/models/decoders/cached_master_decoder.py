@@ -24,7 +24,6 @@ from .greedy_decoding import (
 QUERY, READ = slice(0, 1), slice(1, 3)
 """slice: Which of the projections, stacked in one weight, make queries, and keys and values."""
 
-
 LOWEST = -3e4
 """float: Whose exponential is 0 in every precision; float16 ends at -65504."""
 

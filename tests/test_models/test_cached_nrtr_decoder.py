@@ -177,12 +177,14 @@ def test_it_reads_the_same_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found, _ = read(ours, random_memory())
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found[:, 0], expected[:, 0], atol=0.03, rtol=0)
-    tokens = expected.argmax(dim=-1)
+    tokens, own_tokens = expected.argmax(dim=-1), found.argmax(dim=-1)
     ended = (tokens == ours.dictionary.end_idx).cumsum(dim=1)
-    after = ended.cumsum(dim=1) > 1
-    # What follows a character that rounding has changed is another word.
-    assert ((found.argmax(dim=-1) == tokens) | after).all(dim=1).float().mean() > 0.8
+    differs = (own_tokens != tokens).cumsum(dim=1)
+    # To the end, or the first character that rounding has changed: what follows is another word.
+    alike = (ended.cumsum(dim=1) <= 1) & (differs.cumsum(dim=1) <= 1)
+    assert alike[:, 0].all()
+    torch.testing.assert_close(found[alike], expected[alike], atol=0.03, rtol=0)
+    assert (own_tokens == tokens)[alike].float().mean() > 0.9
 
 
 def test_the_cache_has_the_dtype_of_its_keys() -> None:

@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -W ignore
 CLIP := --model clip-word-tiny
-# Small models on two cores: one thread trains, the workers take the other core.
-THREADS ?= 1
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+# Of a training and, as processes of one thread each, of the tests. Small models keep few busy, and
+# each process of the tests takes up to 2 GB.
+THREADS ?= $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
 DEMO := data/demo
 DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
 DEMO_DIR := work_dirs/demo
@@ -35,7 +37,7 @@ demo: install  ## Pre-train a decoder on words, fine-tune on rendered images, re
 	@echo "Look at $(DEMO_DIR)/readings.png."
 
 test: lint  ## Check style, types and docstrings, and run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(THREADS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -5,9 +5,8 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -W ignore
 CLIP := --model clip-word-tiny
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-# Of a training and, as processes of one thread each, of the tests. Small models keep few busy, and
-# each process of the tests takes up to 2 GB.
-THREADS ?= $(shell echo $$(($(CORES) < 8 ? $(CORES) : 8)))
+# Of a training, which is of small models, and processes of the tests, of which one takes up to 4 GB.
+THREADS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
 DEMO := data/demo
 DEMO_CONFIG := configs/mini/dptr_nrtr_demo.py
 DEMO_DIR := work_dirs/demo

@@ -25,8 +25,10 @@ def isolated_runner() -> Iterator[None]:
     """
     instances = [OrderedDict(cls._instance_dict) for cls in _GLOBALS]
     python_state, numpy_state = random.getstate(), np.random.get_state()
+    # Of several GPUs one is this process's; unless told, PyTorch initializes all of them.
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(gpus, device_type="cuda"):
             yield
     finally:
         random.setstate(python_state)

@@ -68,3 +68,18 @@ def test_what_runs_inside_begins_as_outside() -> None:
     with isolated_runner():
         inside = torch.rand(())
     assert inside == torch.rand(())
+
+
+def test_of_eight_gpus_only_that_of_this_process_is_touched(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    states = {3: torch.ByteTensor([1])}  # any other is a KeyError
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda gpu: states[gpu])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda x, gpu: states.update({gpu: x}))
+    with isolated_runner():
+        states[3] = torch.ByteTensor([2])
+    assert {gpu: state.item() for gpu, state in states.items()} == {3: 1}
+    assert not recwarn.list

@@ -31,6 +31,11 @@ INDEXES = {
 }
 
 
+# What the program cannot go on without, and a GPU has first to come to.
+ANSWERS = {ops._local_scalar_dense.default, ops.nonzero.default, ops.equal.default}
+BY_MASK = (torch.bool, torch.uint8)
+
+
 class SecondDeviceTensor(Tensor):
     """A tensor elsewhere, with its numbers in ``held``."""
 
@@ -56,7 +61,7 @@ class SecondDeviceTensor(Tensor):
 
     def tolist(self) -> Any:
         """Return the numbers; PyTorch's own is for no subclass."""
-        return self.held.tolist()
+        return self.cpu().tolist()
 
     def __repr__(self, **_: Any) -> str:
         return f"elsewhere: {self.held!r}"
@@ -77,10 +82,24 @@ def refuse_two_devices(func: Callable[..., Any], tensors: list[Tensor]) -> None:
         raise RuntimeError(f"{func} got tensors of two devices: {found}.")
 
 
+def waits(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether the program waits for a GPU: numbers come to the CPU, or decide on a shape."""
+    if not isinstance(args[0] if args else None, SecondDeviceTensor):
+        return False
+    if func is ops._to_copy.default:
+        return torch.device(kwargs.get("device") or DEVICE) != DEVICE
+    masks = [x for x in args[1] if x is not None] if func in INDEXES else []
+    return func in ANSWERS or any(
+        isinstance(x, SecondDeviceTensor) and x.dtype in BY_MASK for x in masks
+    )
+
+
 def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Do on the CPU what is asked for, unless a GPU would not have done it."""
     tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
     refuse_two_devices(func, tensors)
+    if Operations.waiting_is_refused and waits(func, args, kwargs):
+        raise AssertionError(f"{func} waits for the device.")
     asked = kwargs.get("device")
     if asked is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
@@ -101,6 +120,8 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 class Operations(TorchDispatchMode):
+    waiting_is_refused = False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with self:  # in inference mode operations arrive before they are taken apart
             result = func.decompose(*args, **kwargs or {})
@@ -124,6 +145,13 @@ class Constructors(TorchFunctionMode):
             device = kwargs.pop("device")
             return func(*args, **kwargs).to(device)
         return func(*args, **kwargs)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Refuse what keeps the program from going on while the device computes."""
+    with patch.object(Operations, "waiting_is_refused", True):
+        yield
 
 
 @contextmanager

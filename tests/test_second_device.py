@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from .second_device import SecondDeviceTensor, second_device
+from .second_device import SecondDeviceTensor, no_waiting, second_device
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,39 @@ def test_what_a_gpu_takes_from_the_cpu() -> None:
     assert isinstance(scaled, SecondDeviceTensor)
     assert scaled.held.tolist() == [2.0, 4.0, 6.0]
     assert read == ([3.0, 1.0], 0.0, device)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda there: there.sum().item(),
+        lambda there: there.tolist(),
+        lambda there: there.cpu(),
+        lambda there: there.to("cpu", torch.float64),
+        lambda there: there if there.all() else None,
+        lambda there: there.nonzero(),
+        lambda there: there[there > 0],
+        lambda there: there.index_put((there > 0,), there.sum()),
+        lambda there: int(there.max()),
+    ],
+)
+def test_waiting_is_noticed(ask: Callable[[Tensor], object]) -> None:
+    with second_device() as device:
+        there = torch.ones(3, device=device)
+        ask(there)
+        with no_waiting(), pytest.raises(AssertionError, match="waits for the device"):
+            ask(there)
+        ask(there)
+
+
+def test_much_can_be_done_without_waiting() -> None:
+    with second_device() as device, no_waiting():
+        there = torch.ones(3, device=device)
+        there[torch.tensor([0, 2])] = 5.0
+        there[torch.tensor([True, False, False])] += 1  # the CPU knows how many
+        picked = there.half().to(device).index_select(0, torch.tensor([0, 2], device=device))
+        found = torch.where(picked > 5, picked, 0.0).sum()
+    assert found.item() == 6
 
 
 def test_modules_learn_there() -> None:

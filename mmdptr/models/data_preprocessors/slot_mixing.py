@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 
-def mix_slots(memories: Tensor, token_ids: Tensor, slots: Tensor) -> Tensor:
-    """Exchange the features of equal tokens at equal slots between the labels of a batch.
+def mix_slots(token_ids: Tensor, slots: Tensor) -> Tensor:
+    """Exchange equal tokens at equal slots between the labels of a batch.
 
     CLIP's text features know their neighbours: that of ``a`` in ``cat`` is not that of ``a`` in
     ``bag``. A decoder that reads them learns to use the neighbours, which no visual feature of a
@@ -15,18 +15,19 @@ def mix_slots(memories: Tensor, token_ids: Tensor, slots: Tensor) -> Tensor:
     are those of another label, so that nothing else can be relied on.
 
     Args:
-        memories (Tensor): Memories of all labels, one behind the other, of shape (T, D).
-        token_ids (Tensor): Which token each row is, int64 of shape (T,).
+        token_ids (Tensor): Which token each row of all memories is, one behind the other, int64 of
+            shape (T,).
         slots (Tensor): Which slot of its memory each row stands in, int64 of shape (T,).
 
     Returns:
-        Tensor: Of shape (T, D); the same rows, permuted among those of one token and slot.
+        Tensor: Whose features each row takes, int64 of shape (T,): the rows, permuted among those
+        of one token and slot.
     """
     keys = token_ids * (int(slots.max()) + 1) + slots
     givers, takers = _shuffled_by(keys), _shuffled_by(keys)
-    mixed = torch.empty_like(memories)
-    mixed[takers.to(memories.device)] = memories[givers.to(memories.device)]
-    return mixed
+    rows = torch.empty_like(givers)
+    rows[takers] = givers
+    return rows
 
 
 def _shuffled_by(keys: Tensor) -> Tensor:

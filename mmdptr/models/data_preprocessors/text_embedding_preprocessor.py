@@ -8,8 +8,8 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from mmocr.registry import MODELS
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from .annotation import annotate
 from .slot_mixing import mix_slots
 
 
@@ -49,27 +49,31 @@ class TextEmbeddingPreprocessor(BaseDataPreprocessor):
             dict: ``inputs`` of shape (N, L, D) on the model's device, and ``data_samples`` with
             ``memory_length`` and ``valid_ratio`` set.
         """
-        samples = self.cast_data(data["data_samples"])
+        samples = data["data_samples"]
         memories = self.cast_data(data["inputs"])
-        lengths = [sample.memory_length for sample in samples]
         if not isinstance(memories, Tensor):
             memories = torch.cat(memories)
+        lengths = torch.tensor([sample.memory_length for sample in samples])
+        filled = lengths.clamp(min=self.num_slots or 0)
+        longest = int(filled.max())
+        starts = lengths.cumsum(0) - lengths
+        slots = torch.arange(longest)
+        # All at once and found on the CPU: label by label would keep a GPU waiting.
+        rows = starts[:, None] + slots.minimum(lengths[:, None] - 1)
         if training and self.mix_slots:
             token_ids = np.concatenate([sample.token_ids for sample in samples])
-            slots = torch.cat([torch.arange(length) for length in lengths])
-            memories = mix_slots(memories, torch.from_numpy(token_ids).long(), slots)
-        rows = memories.split(lengths)
-        if self.num_slots is not None:
-            rows = [_repeat_last(memory, self.num_slots) for memory in rows]
-        longest = max(len(memory) for memory in rows)
-        for memory, sample in zip(rows, samples, strict=True):
-            valid_ratio = (len(memory) - 0.5) / longest if len(memory) < longest else 1.0
-            sample.set_metainfo({"memory_length": len(memory), "valid_ratio": valid_ratio})
-        return {"inputs": pad_sequence(rows, batch_first=True), "data_samples": samples}
-
-
-def _repeat_last(memory: Tensor, num_slots: int) -> Tensor:
-    if len(memory) >= num_slots:
-        return memory
-    index = [*range(len(memory)), *[len(memory) - 1] * (num_slots - len(memory))]
-    return memory[index]
+            places = torch.arange(len(memories)) - starts.repeat_interleave(lengths)
+            rows = mix_slots(torch.from_numpy(token_ids).long(), places)[rows]
+        padding = slots >= filled[:, None]
+        inputs = memories[rows.to(memories.device)]
+        if padding.any():
+            inputs = inputs.masked_fill_(padding[:, :, None].to(memories.device), 0)
+        annotated = [
+            annotate(
+                sample,
+                memory_length=length,
+                valid_ratio=(length - 0.5) / longest if length < longest else 1.0,
+            )
+            for sample, length in zip(samples, filled.tolist(), strict=True)
+        ]
+        return {"inputs": inputs, "data_samples": annotated}

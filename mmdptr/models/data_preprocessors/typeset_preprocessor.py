@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmdptr.writing import graphemes, visual_order
 
+from .annotation import annotate
 from .slot_mixing import mix_slots
 from .strokes import split_into_strokes
 from .typesetting import blur, log_uniform, typeset
@@ -87,11 +88,12 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         Raises:
             ValueError: A memory has fewer slots than its label has characters.
         """
-        samples = self.cast_data(data["data_samples"])
+        samples = data["data_samples"]
         memories = self.cast_data(data["inputs"])
         sizes = [sample.memory_length for sample in samples]
         if not isinstance(memories, Tensor):
             sizes, memories = [len(memory) for memory in memories], torch.cat(memories)
+        device = memories.device
         texts = [graphemes(sample.gt_text.item) for sample in samples]
         for text, size in zip(texts, sizes, strict=True):
             if size <= len(text):
@@ -103,23 +105,28 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         starts = np.cumsum([0, *sizes[:-1]]) + 1
         rows = [i + visual_order(text) for i, text in zip(starts, texts, strict=True)]
         index = torch.from_numpy(np.concatenate(rows))
-        characters = memories[index.to(memories.device)]
         if training:
             token_ids = np.concatenate([sample.token_ids for sample in samples])[index]
             # Where a character stands is for its place to say, not for its features.
             slots = torch.zeros(len(index), dtype=torch.long)
-            characters = mix_slots(characters, torch.from_numpy(token_ids).long(), slots)
-        lengths = torch.tensor([len(text) for text in texts], device=characters.device)
-        cover, ratios = typeset(lengths, self.shape, training, self.character_width, self.strokes)
-        strokes = split_into_strokes(characters, self.strokes)
-        words = strokes.new_zeros(len(lengths), int(lengths.max()), *strokes.shape[1:])
-        words[torch.arange(words.shape[1], device=lengths.device) < lengths[:, None]] = strokes
+            index = index[mix_slots(torch.from_numpy(token_ids).long(), slots)]
+        characters = memories[index.to(device)]
+        lengths = torch.tensor([len(text) for text in texts])
+        # Shorter words are filled up with their last character, which covers nothing there.
+        places = torch.arange(int(lengths.max())).minimum(lengths[:, None] - 1)
+        places = (lengths.cumsum(0) - lengths)[:, None] + places
+        words = split_into_strokes(characters, self.strokes)[places.to(device)]
+        cover, ratios = typeset(
+            lengths.to(device), self.shape, training, self.character_width, self.strokes
+        )
         maps = cover.to(words) @ words.flatten(1, 2)
         if training:
             maps = self._degrade(maps, characters.square().mean().sqrt())
-        for sample, ratio in zip(samples, ratios.tolist(), strict=True):
-            sample.set_metainfo({"valid_ratio": ratio})
-        return {"inputs": maps, "data_samples": samples}
+        annotated = [
+            annotate(sample, valid_ratio=ratio)
+            for sample, ratio in zip(samples, ratios.tolist(), strict=True)
+        ]
+        return {"inputs": maps, "data_samples": annotated}
 
     def _degrade(self, maps: Tensor, scale: Tensor) -> Tensor:
         if self.blur:

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from mmdptr.dictionaries import split_units
 
+from .targets import select, write_targets
+
 
 @MODELS.register_module()
 class DPTRLoss(CEModuleLoss):
@@ -34,6 +36,7 @@ class DPTRLoss(CEModuleLoss):
     def __init__(self, trim_targets: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.trim_targets = trim_targets
+        self.classes = {unit: index for index, unit in enumerate(self.dictionary.dict)}
 
     def get_targets(
         self, data_samples: Sequence[TextRecogDataSample]
@@ -45,6 +48,7 @@ class DPTRLoss(CEModuleLoss):
                 dictionary lacks.
         """
         special = (self.dictionary.start_idx is not None) + (self.dictionary.end_idx is not None)
+        indexes = []
         for sample in data_samples:
             text = sample.gt_text.item
             if self.letter_case != "unchanged":  # may change the length
@@ -56,18 +60,17 @@ class DPTRLoss(CEModuleLoss):
                     f"{self.max_seq_len - special} (max_seq_len {self.max_seq_len}). Drop longer "
                     "labels (--max-length when extracting) or raise the decoder's max_seq_len."
                 )
-            missing = sorted(set(units).difference(self.dictionary.dict))
+            missing = sorted(set(units).difference(self.classes))
             if missing:
                 raise ValueError(
                     f"The label {text!r} holds {missing}, which the dictionary lacks. Drop such "
                     "labels (--dictionary when extracting), or add the characters to it."
                 )
-        data_samples = super().get_targets(data_samples)
+            indexes.append([self.classes[unit] for unit in units])
+        length = self.max_seq_len
         if self.trim_targets:
-            longest = max(len(x.gt_text.indexes) for x in data_samples) + special
-            for sample in data_samples:
-                sample.gt_text.padded_indexes = sample.gt_text.padded_indexes[:longest]
-                sample.set_metainfo({"have_target": False})  # in another batch they are others
+            length = max(map(len, indexes)) + special
+        write_targets(data_samples, indexes, self.dictionary, self.pad_idx, length)
         return data_samples
 
     def forward(
@@ -82,7 +85,7 @@ class DPTRLoss(CEModuleLoss):
         Returns:
             dict[str, Tensor]: ``loss_ce``, and ``char_acc`` from 0 to 1, which is only logged.
         """
-        targets = torch.stack([x.gt_text.padded_indexes for x in data_samples]).to(outputs.device)
+        targets = torch.stack([x.gt_text.padded_indexes for x in data_samples])
         lengths = torch.tensor([len(x.gt_text.indexes) for x in data_samples])
         lengths += self.dictionary.end_idx is not None
         if self.ignore_first_char:
@@ -90,8 +93,7 @@ class DPTRLoss(CEModuleLoss):
         elif self.dictionary.start_idx is not None:
             lengths += 1
         real = torch.arange(targets.shape[1]) < lengths[:, None]
-        real = real.to(outputs.device)
-        logits, targets = outputs[real], targets[real]
+        logits, targets = select(real, outputs, targets)
         return {
             "loss_ce": F.cross_entropy(logits.float(), targets),
             "char_acc": (logits.argmax(dim=1) == targets).float().mean(),

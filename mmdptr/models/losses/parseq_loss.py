@@ -11,6 +11,8 @@ from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
+from .targets import select, write_targets
+
 
 @MODELS.register_module()
 class PARSeqLoss(CEModuleLoss):
@@ -29,6 +31,17 @@ class PARSeqLoss(CEModuleLoss):
         super().__init__(**kwargs)
         self.num_orders_with_end = num_orders_with_end
 
+    def get_targets(
+        self, data_samples: Sequence[TextRecogDataSample]
+    ) -> Sequence[TextRecogDataSample]:
+        """Generate targets as MMOCR does."""
+        texts = [sample.gt_text.item for sample in data_samples]
+        if self.letter_case != "unchanged":
+            texts = [getattr(text, self.letter_case)() for text in texts]
+        indexes = [self.dictionary.str2idx(text) for text in texts]
+        write_targets(data_samples, indexes, self.dictionary, self.pad_idx, self.max_seq_len)
+        return data_samples
+
     def forward(
         self, outputs: Tensor, data_samples: Sequence[TextRecogDataSample]
     ) -> dict[str, Tensor]:
@@ -44,11 +57,10 @@ class PARSeqLoss(CEModuleLoss):
         """
         orders, _, size, _ = outputs.shape
         texts = torch.stack([x.gt_text.padded_indexes for x in data_samples])
-        targets = texts[:, 1 : size + 1].to(outputs.device)
         lengths = torch.tensor([len(x.gt_text.indexes) for x in data_samples])
         # Where orders have the end, it is the last target; a label that was cut has none.
         with_end = torch.arange(orders)[:, None, None] < self.num_orders_with_end
         counts = torch.arange(size) < lengths[:, None] + with_end.long()
-        counts = counts.to(outputs.device)
-        expected = targets.expand(orders, -1, -1)[counts]
-        return {"loss_ce": F.cross_entropy(outputs[counts].float(), expected)}
+        targets = texts[:, 1 : size + 1].expand(orders, -1, -1)
+        logits, targets = select(counts, outputs, targets)
+        return {"loss_ce": F.cross_entropy(logits.float(), targets)}

@@ -99,7 +99,9 @@ class FMU(BaseModule):
             also the attention of the queries, averaged over the heads, of shape (N, Q, H, W).
         """
         mask = padding_mask(shape, valid_ratios, tokens.device)
-        positions = sine_positions(*shape, tokens.shape[2]).to(tokens) if self.with_position else 0
+        positions: Tensor | int = 0
+        if self.with_position:
+            positions = sine_positions(*shape, tokens.shape[2], tokens.device).to(tokens)
         if self.layers is not None:
             tokens = self.layers(tokens + positions, src_key_padding_mask=mask)
         keys = tokens + positions

@@ -87,7 +87,8 @@ class DPTRPretrainer(BaseRecognizer):
         check_width(inputs, self.embed_dims)
         memory = self.projection(inputs).repeat_interleave(self.layout.slots_per_token, dim=1)
         if self.with_position:
-            memory = memory + sinusoids(*memory.shape[1:], memory.device).to(memory)
+            _, slots, channels = memory.shape
+            memory = memory + sinusoids(slots, channels, memory.device).to(memory)
         return memory
 
     def loss(

@@ -10,8 +10,8 @@ from mmocr.structures import TextRecogDataSample
 def annotate(sample: TextRecogDataSample, **facts: Any) -> TextRecogDataSample:
     """Copy a sample and add facts to it; targets that are written into the copy are its own.
 
-    MMEngine's ``new`` and ``to`` copy all facts deeply, one by one: of a batch of 256 that takes as
-    long as a GPU needs to train on it.
+    MMEngine's ``new`` and ``to`` copy all facts deeply, one by one, which takes longer than to pad
+    the batch.
 
     Args:
         sample (TextRecogDataSample): A sample whose label is in ``gt_text``.

@@ -19,7 +19,7 @@ def write_targets(
 ) -> None:
     """Write what MMOCR's losses write into samples, in a fraction of the time.
 
-    MMOCR makes a dozen small tensors for each, which takes as long as a GPU needs to train on them.
+    MMOCR makes half a dozen small tensors for each sample (``tools/benchmarks/batches.py``).
 
     Args:
         data_samples (list[TextRecogDataSample]): N samples. ``gt_text`` gets ``indexes``, the

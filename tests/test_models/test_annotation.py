@@ -1,7 +1,8 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 import numpy as np
+from mmocr.structures import TextRecogDataSample
 
-from mmdptr.models.data_preprocessors.annotation import annotate
+from mmdptr.models.annotation import annotate
 from tests.builders import sample
 
 
@@ -12,6 +13,12 @@ def test_a_copy_has_what_the_sample_has_and_more() -> None:
     assert (copy.memory_length, copy.valid_ratio) == (9, 0.5)
     assert sorted(copy.metainfo_keys()) == ["memory_length", "token_ids", "valid_ratio"]
     assert copy.token_ids is own.token_ids  # nothing is copied deeply
+
+
+def test_a_sample_without_label_has_none_in_its_copy() -> None:
+    copy = annotate(TextRecogDataSample(metainfo={"img_shape": (32, 128)}), valid_ratio=1.0)
+    assert "gt_text" not in copy
+    assert copy.img_shape == (32, 128)
 
 
 def test_the_sample_stays_as_it_is() -> None:

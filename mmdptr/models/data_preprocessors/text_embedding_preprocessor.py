@@ -9,7 +9,8 @@ from mmengine.model import BaseDataPreprocessor
 from mmocr.registry import MODELS
 from torch import Tensor
 
-from .annotation import annotate
+from mmdptr.models.annotation import annotate
+
 from .slot_mixing import mix_slots
 
 

@@ -10,9 +10,9 @@ from mmengine.model import BaseDataPreprocessor
 from mmocr.registry import MODELS
 from torch import Tensor
 
+from mmdptr.models.annotation import annotate
 from mmdptr.writing import graphemes, visual_order
 
-from .annotation import annotate
 from .slot_mixing import mix_slots
 from .strokes import split_into_strokes
 from .typesetting import blur, log_uniform, typeset

@@ -10,6 +10,7 @@ from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 
+from mmdptr.models.annotation import annotate
 from mmdptr.models.memory import find_memory_layout
 from mmdptr.models.necks.fmu import valid_columns
 from mmdptr.models.position import add_positions
@@ -200,7 +201,5 @@ def _with_ratios(
     """Copies with other ratios; MMOCR's encoders fail on samples that have none."""
     if data_samples is None or ratios is None:
         return None
-    copies = [sample.new() for sample in data_samples]
-    for copy, ratio in zip(copies, ratios, strict=True):
-        copy.set_metainfo({"valid_ratio": ratio})
-    return copies
+    pairs = zip(data_samples, ratios, strict=True)
+    return [annotate(sample, valid_ratio=ratio) for sample, ratio in pairs]

@@ -14,10 +14,12 @@ def annotate(sample: TextRecogDataSample, **facts: Any) -> TextRecogDataSample:
     the batch.
 
     Args:
-        sample (TextRecogDataSample): A sample whose label is in ``gt_text``.
+        sample (TextRecogDataSample): Any sample.
         **facts: Meta information by name.
     """
-    copy = TextRecogDataSample(gt_text=LabelData(**dict(sample.gt_text.items())))
+    copy = TextRecogDataSample()
     for name, fact in (*sample.metainfo_items(), *facts.items()):
         copy.set_field(fact, name, field_type="metainfo")
+    for name, data in sample.items():
+        copy.set_data({name: LabelData(**dict(data.items()))})
     return copy

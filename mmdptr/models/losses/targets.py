@@ -50,6 +50,5 @@ def select(real: Tensor, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
     Returns:
         tuple[Tensor, Tensor]: Of shape (S, M) and (S,), on the device of the logits.
     """
-    places = real.flatten().nonzero().squeeze(1)
-    chosen = targets.flatten()[places].to(logits.device)
-    return logits.flatten(0, -2).index_select(0, places.to(logits.device)), chosen
+    places = real.nonzero().T.to(logits.device)
+    return logits[tuple(places)], targets[real].to(logits.device)

@@ -21,5 +21,6 @@ def annotate(sample: TextRecogDataSample, **facts: Any) -> TextRecogDataSample:
     for name, fact in (*sample.metainfo_items(), *facts.items()):
         copy.set_field(fact, name, field_type="metainfo")
     for name, data in sample.items():
-        copy.set_data({name: LabelData(**dict(data.items()))})
+        own = LabelData(**dict(data.items())) if isinstance(data, LabelData) else data
+        copy.set_data({name: own})
     return copy

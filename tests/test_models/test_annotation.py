@@ -1,5 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 import numpy as np
+import torch
 from mmocr.structures import TextRecogDataSample
 
 from mmdptr.models.annotation import annotate
@@ -13,6 +14,12 @@ def test_a_copy_has_what_the_sample_has_and_more() -> None:
     assert (copy.memory_length, copy.valid_ratio) == (9, 0.5)
     assert sorted(copy.metainfo_keys()) == ["memory_length", "token_ids", "valid_ratio"]
     assert copy.token_ids is own.token_ids  # nothing is copied deeply
+
+
+def test_data_of_others_go_along() -> None:
+    own = sample("dog")
+    own.weight = torch.ones(2)
+    assert annotate(own).weight is own.weight
 
 
 def test_a_sample_without_label_has_none_in_its_copy() -> None:

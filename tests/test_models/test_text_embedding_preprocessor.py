@@ -66,6 +66,14 @@ def test_concatenated_memories_give_the_same(num_slots: int | None) -> None:
         assert (x.valid_ratio, x.memory_length) == (y.valid_ratio, y.memory_length)
 
 
+@pytest.mark.parametrize("off", [-1, 1])
+def test_lengths_that_are_not_those_of_the_memories_are_refused(off: int) -> None:
+    data = batch(joined=True)
+    data["data_samples"][1].set_metainfo({"memory_length": LENGTHS[1] + off})
+    with pytest.raises(ValueError, match=f"sums up to {15 + off}, .* have 15 slots"):
+        TextEmbeddingPreprocessor()(data)
+
+
 def test_num_slots_repeats_the_last_token_as_valid() -> None:
     data = batch()
     result = TextEmbeddingPreprocessor(num_slots=6)(data)

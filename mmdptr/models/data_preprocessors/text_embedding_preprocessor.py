@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmdptr.models.annotation import annotate
 
+from .padded_rows import padded_rows
 from .slot_mixing import mix_slots
 
 
@@ -49,23 +50,29 @@ class TextEmbeddingPreprocessor(BaseDataPreprocessor):
         Returns:
             dict: ``inputs`` of shape (N, L, D) on the model's device, and ``data_samples`` with
             ``memory_length`` and ``valid_ratio`` set.
+
+        Raises:
+            ValueError: The memories have more or fewer slots than ``memory_length`` says.
         """
         samples = data["data_samples"]
         memories = self.cast_data(data["inputs"])
         if not isinstance(memories, Tensor):
             memories = torch.cat(memories)
         lengths = torch.tensor([sample.memory_length for sample in samples])
+        if lengths.sum() != len(memories):
+            raise ValueError(
+                f"The memory_length of all samples sums up to {lengths.sum()}, but their memories "
+                f"have {len(memories)} slots. Give each sample the length of its own memory."
+            )
         filled = lengths.clamp(min=self.num_slots or 0)
         longest = int(filled.max())
-        starts = lengths.cumsum(0) - lengths
-        slots = torch.arange(longest)
-        # All at once and found on the CPU: label by label would keep a GPU waiting.
-        rows = starts[:, None] + slots.minimum(lengths[:, None] - 1)
+        rows = padded_rows(lengths, longest)
         if training and self.mix_slots:
             token_ids = np.concatenate([sample.token_ids for sample in samples])
+            starts = lengths.cumsum(0) - lengths
             places = torch.arange(len(memories)) - starts.repeat_interleave(lengths)
             rows = mix_slots(torch.from_numpy(token_ids).long(), places)[rows]
-        padding = slots >= filled[:, None]
+        padding = torch.arange(longest) >= filled[:, None]
         inputs = memories[rows.to(memories.device)]
         if padding.any():
             inputs = inputs.masked_fill_(padding[:, :, None].to(memories.device), 0)

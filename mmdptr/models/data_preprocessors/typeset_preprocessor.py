@@ -13,6 +13,7 @@ from torch import Tensor
 from mmdptr.models.annotation import annotate
 from mmdptr.writing import graphemes, visual_order
 
+from .padded_rows import padded_rows
 from .slot_mixing import mix_slots
 from .strokes import split_into_strokes
 from .typesetting import blur, log_uniform, typeset
@@ -113,8 +114,7 @@ class TypesetPreprocessor(BaseDataPreprocessor):
         characters = memories[index.to(device)]
         lengths = torch.tensor([len(text) for text in texts])
         # Shorter words are filled up with their last character, which covers nothing there.
-        places = torch.arange(int(lengths.max())).minimum(lengths[:, None] - 1)
-        places = (lengths.cumsum(0) - lengths)[:, None] + places
+        places = padded_rows(lengths, int(lengths.max()))
         words = split_into_strokes(characters, self.strokes)[places.to(device)]
         cover, ratios = typeset(
             lengths.to(device), self.shape, training, self.character_width, self.strokes

@@ -17,5 +17,5 @@ custom_hooks = [
         cfg_options={'optim_wrapper.optimizer.lr': 3e-3}),
     dict(type='NonFiniteLossHook'),
 ]
-# At all of the rate it forgets before the FMU has found what it reads.
+# At the full rate it forgets before the FMU has found what it reads.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decoder': dict(lr_mult=0.1)}))

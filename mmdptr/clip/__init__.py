@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """CLIP as a source of features; the only place that knows open_clip."""
 
-from .characters import character_ends, merge_characters
+from .characters import merge_characters, tokenize_label
 from .image_encoder import CLIPImageEncoder
 from .loading import CLIPIdentity, LoadedCLIP, load_clip
 from .prompt import Prompt
@@ -14,7 +14,7 @@ __all__ = [
     "LoadedCLIP",
     "Prompt",
     "TextFeatures",
-    "character_ends",
     "load_clip",
     "merge_characters",
+    "tokenize_label",
 ]

@@ -5,18 +5,52 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
-from .text_encoder import CLIPTextEncoder, TextFeatures
+from .text_encoder import CLIPTextEncoder, TextFeatures, shared_beginning
+
+NO_SLOT = "has characters that get no token of their own from CLIP's tokenizer"
 
 
-def character_ends(encoder: CLIPTextEncoder, label: str, ids: Sequence[int]) -> list[int]:
+class TokenizedLabel(NamedTuple):
+    """A label as an encoder reads it.
+
+    Args:
+        ids (list[int]): Token ids of its sentence.
+        ends (list[int]): Where its characters end, see :func:`character_ends`.
+        fault (str | None): Why it cannot be encoded, None if it can.
+    """
+
+    ids: list[int]
+    ends: list[int]
+    fault: str | None
+
+
+def tokenize_label(encoder: CLIPTextEncoder, label: str) -> TokenizedLabel:
+    """Tokenize a label, and say whether it can be encoded.
+
+    Args:
+        encoder (CLIPTextEncoder): Its tokenizer is used, and nothing of its tower.
+        label (str): The label.
+
+    Returns:
+        TokenizedLabel: Its faults are those of :meth:`CLIPTextEncoder.fault`, and ``NO_SLOT``.
+    """
+    ids = encoder.tokenize(label)
+    if fault := encoder.fault(ids):
+        return TokenizedLabel(ids, [], fault)
+    ends = character_ends(encoder, label, ids)
+    return TokenizedLabel(ids, ends or [], NO_SLOT if ends is None else None)
+
+
+def character_ends(encoder: CLIPTextEncoder, label: str, ids: Sequence[int]) -> list[int] | None:
     """Find out where the characters of a spelled label end in its sentence.
 
-    CLIP's byte-pair tokenizer knows the letters of most scripts as bytes only, and separates
-    combining marks from their letters: a Bengali syllable is some six tokens. Visual features know
-    nothing of bytes.
+    CLIP's byte-pair tokenizer knows the letters of most scripts as bytes only, separates combining
+    marks from their letters, and a symbol that follows the prompt's quote from its own name: a
+    Bengali syllable is some six tokens. Visual features know nothing of bytes.
 
     Args:
         encoder (CLIPTextEncoder): Its prompt spells characters (grapheme clusters), or not.
@@ -24,22 +58,33 @@ def character_ends(encoder: CLIPTextEncoder, label: str, ids: Sequence[int]) -> 
         ids (Sequence[int]): Its sentence's tokens, from :meth:`CLIPTextEncoder.tokenize`.
 
     Returns:
-        list[int]: For each character minus the number of tokens behind it. Empty where tokens stay
-        as they are: every character is one already, the label is not spelled, padding is kept (the
-        paper's memory), or the tokenizer merges across characters.
+        list[int] or None: For each character minus the number of tokens behind it. Empty where
+        tokens stay as they are: every character is one already, the label is not spelled, or
+        padding is kept (the paper's memory). None if a character has no token of its own: the
+        tokenizer drops it (SigLIP's drops punctuation), or merges it with another.
     """
     characters = encoder.prompt.characters(label)
-    if characters is None or label.isascii() or encoder.keep_padding:
+    if characters is None or encoder.keep_padding:
+        return []
+    if encoder.sentences.separates(encoder.prompt.prefix, "".join(characters)):
         return []
     ends: list[int] = []
     sentence = encoder.prompt.prefix
-    for character in characters:
+    before = shared_beginning(ids, encoder.prefix_ids) - len(ids)
+    for number, character in enumerate(characters, start=1):
         sentence += character
         beginning = encoder.sentences.encode_prefix(sentence)
-        # The last token has another name where a quote follows a combining mark, or is in it.
-        if list(ids[: len(beginning) - 1]) != beginning[:-1]:
-            return []
-        ends.append(len(beginning) - len(ids))
+        end = len(beginning) - len(ids)
+        if list(ids[: len(beginning)]) != beginning:
+            if number < len(characters):
+                return None
+            # What follows makes one piece with the last character, a quote with a full stop.
+            rest = encoder.sentences.encode(encoder.prompt.suffix)
+            end = max(end, -shared_beginning(ids[::-1], rest[::-1]))
+        if end <= before:
+            return None
+        ends.append(end)
+        before = end
         sentence += " "
     return ends
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from mmdptr.writing import graphemes
 
 SPELLINGS = ("word", "characters")
+SPACE = "\u2423"
+"""str: What stands for a label's own white space where spaces separate its characters."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,9 @@ class Prompt:
         spelling (str): ``'word'`` puts the label in as it is, as the paper does; CLIP's tokenizer
             then cuts it into byte-pair pieces. ``'characters'`` separates its characters (grapheme
             clusters) by spaces, which gives CLIP one token a character, in order, as visual
-            features have it; of those that its tokenizer
-            knows as bytes only, :func:`merge_characters` makes one. Defaults to ``'word'``.
+            features have it; of those that its tokenizer knows as bytes only,
+            :func:`merge_characters` makes one. White space of the label is written as an open box.
+            Defaults to ``'word'``.
 
     Raises:
         ValueError: The template does not hold exactly one ``{}``, or the spelling is unknown.
@@ -48,12 +51,19 @@ class Prompt:
 
     def characters(self, label: str) -> list[str] | None:
         """Return what the sentence separates of ``label``, None if it holds it as it is."""
-        return graphemes(label) if self.spelling == "characters" else None
+        if self.spelling != "characters":
+            return None
+        return [SPACE if character.isspace() else character for character in graphemes(label)]
 
     @property
     def prefix(self) -> str:
         """str: What every sentence begins with, whatever the label."""
         return self.template.partition("{}")[0]
+
+    @property
+    def suffix(self) -> str:
+        """str: What every sentence ends with, whatever the label."""
+        return self.template.partition("{}")[2]
 
     def to_dict(self) -> dict[str, str]:
         """Return what a manifest records of the prompt."""

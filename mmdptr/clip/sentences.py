@@ -31,6 +31,13 @@ class Sentences(ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids."""
 
+    def separates(self, prefix: str, characters: str) -> bool:
+        """Return whether each character of a spelled label is sure to be one token.
+
+        Defaults to False: nothing is known without a look at the tokens.
+        """
+        return False
+
     def bound_memory(self) -> None:  # noqa: B027  most remember nothing
         """Forget words, if there are many."""
 
@@ -49,6 +56,14 @@ class BytePairSentences(Sentences):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids."""
         return self.tokenizer.decode(list(ids[1:-1]))
+
+    def separates(self, prefix: str, characters: str) -> bool:
+        """Return whether each character of a spelled label is sure to be one token.
+
+        ASCII characters between spaces are. The first may follow a quote, with which a symbol would
+        make one piece; behind a letter, a letter would.
+        """
+        return characters.isascii() and characters[:1].isalnum() and not prefix[-1:].isalnum()
 
     def bound_memory(self) -> None:
         """Forget the words of a full cache, but not the special tokens, which are always there."""

@@ -157,7 +157,7 @@ class CLIPTextEncoder:
                         "characters. Use spelling='characters', and drop labels with others."
                     )
                 raise ValueError(f"{sentence!r} {fault}: {fix}")
-        starts = [_shared(ids, self.prefix_ids) for ids in sentences]
+        starts = [shared_beginning(ids, self.prefix_ids) for ids in sentences]
         if self.keep_padding and not self.tower.shares_prefix:
             starts = [0] * len(sentences)  # all of the context belongs to the label
         ends = [self.context_length if self.keep_padding else len(ids) for ids in sentences]
@@ -209,8 +209,8 @@ class CLIPTextEncoder:
         return self.tower.project(x) if self.joint_space else x
 
 
-def _shared(ids: Sequence[int], prefix: Sequence[int]) -> int:
-    """Length of the beginning that two sequences share."""
+def shared_beginning(ids: Sequence[int], prefix: Sequence[int]) -> int:
+    """Return the length of the beginning that two sequences share."""
     for i, (a, b) in enumerate(zip(ids, prefix, strict=False)):
         if a != b:
             return i

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from tqdm import tqdm
 
-from mmdptr.clip import CLIPTextEncoder, Prompt, character_ends, load_clip, merge_characters
+from mmdptr.clip import CLIPTextEncoder, Prompt, load_clip, merge_characters, tokenize_label
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings.precision import to_half
@@ -86,13 +86,13 @@ class LiveTextEmbeddings:
         filtered = LabelFilter(characters, **label_filter or {})
         self._labels, self._sentences, self._ends = [], [], []
         for label in tqdm(filtered(iter_corpora(corpora)), desc="Tokenizing", unit="label"):
-            ids = self.encoder.tokenize(label)
-            if fault := self.encoder.fault(ids):
-                filtered.report.drop(fault, label)
+            tokenized = tokenize_label(self.encoder, label)
+            if tokenized.fault:
+                filtered.report.drop(tokenized.fault, label)
             else:
                 self._labels.append(label)
-                self._sentences.append(ids)
-                self._ends.append(character_ends(self.encoder, label, ids))
+                self._sentences.append(tokenized.ids)
+                self._ends.append(tokenized.ends)
         if not self._labels:
             raise ValueError(f"No label of the corpora can be used.\n{filtered.report}")
         print_log(str(filtered.report), "current")

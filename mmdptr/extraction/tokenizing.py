@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mmdptr.clip import CLIPTextEncoder, character_ends
+from mmdptr.clip import CLIPTextEncoder, tokenize_label
 from mmdptr.embeddings import TextEmbeddingWriter
 
 from .label_file import LabelFile
@@ -20,7 +20,7 @@ class TokenizedShard(NamedTuple):
         size (int): Its labels, those that cannot be encoded included.
         labels (list[str]): Labels that can be encoded.
         sentences (list[list[int]]): Their token ids.
-        ends (list[list[int]]): Where their characters end, see :func:`character_ends`.
+        ends (list[list[int]]): Where their characters end, see :class:`TokenizedLabel`.
         refused (list[tuple[str, str]]): Labels that cannot be encoded, and why.
         written (bool): Whether it is safe on disk already, and therefore not tokenized.
     """
@@ -74,13 +74,13 @@ class ShardTokenizer(IterableDataset):
     def _tokenize(self, name: str, labels: list[str]) -> TokenizedShard:
         fitting, sentences, ends, refused = [], [], [], []
         for label in labels:
-            ids = self.encoder.tokenize(label)
-            if fault := self.encoder.fault(ids):
-                refused.append((label, fault))
+            tokenized = tokenize_label(self.encoder, label)
+            if tokenized.fault:
+                refused.append((label, tokenized.fault))
             else:
                 fitting.append(label)
-                sentences.append(ids)
-                ends.append(character_ends(self.encoder, label, ids))
+                sentences.append(tokenized.ids)
+                ends.append(tokenized.ends)
         self.encoder.sentences.bound_memory()
         return TokenizedShard(name, len(labels), fitting, sentences, ends, refused)
 

@@ -15,9 +15,9 @@ import torch
 from mmdptr.clip import (
     CLIPTextEncoder,
     Prompt,
-    character_ends,
     load_clip,
     merge_characters,
+    tokenize_label,
 )
 from mmdptr.clip.text_encoder import EXCEEDS_CONTEXT
 from mmdptr.datasets.label_filter import LabelFilter
@@ -99,7 +99,7 @@ def test_store_holds_what_the_encoder_computes(
     assert store.keeps_padding is keep_padding
     torch.testing.assert_close(store.prefix, encoder.prefix_features().half())
     for index, word in enumerate(WORDS):
-        ends = character_ends(encoder, word, encoder.tokenize(word))
+        ends = tokenize_label(encoder, word).ends
         features = merge_characters(encoder.encode([word]), [ends])
         own = torch.cat([features.pooled, features.tokens])
         found = store.memory(index).float()

@@ -175,10 +175,12 @@ def carry_out(
         cfg.load_from = None  # else MMEngine would resume from that
     cfg.dump(folder / "config.py")
     last = f"iter_{cfg.train_cfg.max_iters}.pth"
-    if not (resume and checkpoint.read_text().endswith(last)):
+    trained = bool(resume) and checkpoint.read_text().endswith(last)
+    if not trained:
         execute("train.py", folder, lock, *resume)
-    if not accuracies(cfg, folder, run.metric):
-        # It was killed in the evaluation after the last step, which resuming does not repeat.
+    if trained or not accuracies(cfg, folder, run.metric):
+        # It was killed in the evaluation after the last step, or has left it out. Resuming does
+        # not repeat that one, and what is logged may be of an earlier step.
         execute("test.py", folder, lock, checkpoint.read_text())
     if not accuracies(cfg, folder, run.metric):
         raise RuntimeError(

@@ -52,15 +52,19 @@ TRAINER = """
         entries = [{"loss": 1 / i, "time": 0.5, "step": i} for i in range(1, 201)]
         lines.append("2026/11/22 04:00:30 - mmengine - INFO - Iter(train) [200/200]  loss: 0.1")
         lines.append("2026/11/22 04:00:31 - mmengine - INFO - Saving checkpoint")
+        if model["does"] == "die in evaluation":  # that after the last step, not in an earlier one
+            values = dict.fromkeys(values, 0.01)
         if model["does"] != "skip evaluation":
             entries.append({**values, "time": 2.0, "step": 0})
             lines.append("2026/11/22 04:00:41 - mmengine - INFO - Iter(val) [5/5]  A/x: 0.6")
-    elif model["does"] == "skip evaluation":
+    else:
         (log / "2026.json").write_text(json.dumps(values))
         lines.append("2026/11/22 03:59:33 - mmengine - INFO - Iter(test) [5/5]  A/x: 0.6")
     (log / "x.log").write_text("\\n".join(lines))
     text = "".join(json.dumps(entry) + "\\n" for entry in entries)
     (log / "vis_data" / "scalars.json").write_text(text)
+    if sys.argv[0].endswith("train.py") and model["does"] == "die in evaluation":
+        sys.exit(1)
 """
 STUDY: dict[str, Any] = {
     "recipes": {"one": "one.py", "two": "two.py"},

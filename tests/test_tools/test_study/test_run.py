@@ -291,3 +291,14 @@ def test_an_evaluation_that_was_broken_off_is_made_up_for(call: Callable[..., st
         f"test.py iter_200.pth {folder}",
     ]
     assert result("one-dptr-seed0")["seconds"] == {"train": 60, "evaluation": 3}
+
+
+def test_the_accuracy_of_an_earlier_step_is_not_that_of_a_killed_run(
+    call: Callable[..., str],
+) -> None:
+    write_recipe("one.py", does="die in evaluation")
+    write_study(options={"train_cfg.max_iters": 200})
+    with pytest.raises(SystemExit, match="1 of 1 runs failed"):
+        call(run, "--only", "one-dptr-*")
+    assert "average 50.0 %" in call(run, "--only", "one-dptr-*")
+    assert [line.split()[0] for line in calls("one-dptr-seed0")] == ["train.py", "test.py"]

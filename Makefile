@@ -72,10 +72,11 @@ study-stores: install  ## Make the other embeddings that some studies need, of t
 	PATH="$(abspath $(BIN)):$$PATH" bash tools/study/stores.sh $(DATA)
 
 STUDIES := tools/study
+PAGES := README.md docs/benchmarks.md docs/benchmark_tables.md docs/your_own_language.md
 EVERY_RECOGNIZER := $(addprefix $(STUDIES)/,recognizers.yaml clip4str.yaml decoder_alone.yaml)
 
 results: install  ## Write what studies have measured into README, docs and configs
-	$(BIN)/cog -r -P -I $(STUDIES) README.md docs/benchmarks.md docs/your_own_language.md
+	$(BIN)/cog -r -P -I $(STUDIES) $(PAGES)
 	$(RUN) $(STUDIES)/metafile.py $(addprefix $(STUDIES)/,recognizers.yaml clip4str.yaml parseq_faithful.yaml)
 	$(RUN) $(STUDIES)/plot.py $(EVERY_RECOGNIZER) --out docs/images/recognizers.png
 	$(RUN) $(STUDIES)/plot.py $(STUDIES)/ablations.yaml --out docs/images/ablations.png

@@ -25,9 +25,10 @@ def survey_images(model: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:
         dataset (Dataset): The images that it is trained on.
 
     Returns:
-        dict: ``feature_shape``, of what is read of an image (see
+        dict: ``feature_shape``, of what is read of the widest image (see
         :class:`TypesetPretrainer`), and ``character_width``, the median columns of a character if
-        images are padded to one width, else None. The same each time.
+        images are padded to one width, by their pipeline or in batches, else None. The same each
+        time.
 
     Raises:
         ValueError: The recognizer is neither a :class:`DPTRRecognizer` nor a :class:`CLIP4STR`.
@@ -42,14 +43,20 @@ def survey_images(model: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:
         np.random.seed(0)
         torch.manual_seed(0)
         images = [dataset[i] for i in range(min(IMAGES, len(dataset)))]  # type: ignore[arg-type]
-        batch = model.data_preprocessor(pseudo_collate(images[:1]))
+        widest = max(images, key=_width)
+        batch = model.data_preprocessor(pseudo_collate([widest]))
         shape = model.feature_shape(**batch)
     columns = shape[-1] if len(shape) == 3 else shape[0]
     widths = []
     for image in images:
-        ratio = image["data_samples"].get("valid_ratio", 1.0)
+        valid = image["data_samples"].get("valid_ratio", 1.0)
+        ratio = valid * _width(image) / _width(widest)
         text = graphemes(image["data_samples"].gt_text.item)
         if text and ratio < 1:
             widths.append(columns * ratio / len(text))
     width = round(statistics.median(widths), 2) if widths else None
     return {"feature_shape": list(shape), "character_width": width}
+
+
+def _width(image: dict[str, Any]) -> int:
+    return image["inputs"].shape[-1]

@@ -51,4 +51,7 @@ class SeenWordMetric(WordMetric):
         return metrics
 
     def _plain(self, text: str) -> str:
-        return self.valid_symbol.sub("", text.lower())
+        lowered = text.lower()
+        # Of words of symbols, or of a script that valid_symbol leaves out, nothing else would be
+        # left to tell them apart by.
+        return self.valid_symbol.sub("", lowered) or lowered

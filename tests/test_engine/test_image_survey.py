@@ -1,5 +1,6 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from tests.builders import WIDTH, nrtr, sample
 
 
 class Crops(Dataset):
-    """Images of 32x64 pixels, augmented at random, with their labels and valid parts."""
+    """Images, 32 pixels high, augmented at random, with their labels and valid parts."""
 
-    def __init__(self, *crops: tuple[str, float]) -> None:
+    def __init__(self, *crops: tuple[str, float], widths: Sequence[int] = ()) -> None:
         self.crops = crops
+        self.widths = widths or [64] * len(crops)
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -25,8 +27,9 @@ class Crops(Dataset):
         text, ratio = self.crops[index]
         chance = np.random.rand() + random.random() + torch.rand(1).item()
         ratio = min(1.0, ratio * (1 + 0.06 * chance))
-        data_sample = sample(text, valid_ratio=ratio, img_shape=(32, 64))
-        return {"inputs": torch.randint(255, (3, 32, 64)), "data_samples": data_sample}
+        shape = (32, self.widths[index])
+        data_sample = sample(text, valid_ratio=ratio, img_shape=shape)
+        return {"inputs": torch.randint(255, (3, *shape)), "data_samples": data_sample}
 
 
 def model(**changes: Any) -> torch.nn.Module:
@@ -45,6 +48,12 @@ def test_padded_images_tell_the_width_of_characters() -> None:
     crops = Crops(("dogs", 0.5), ("wood", 0.75), ("a", 0.25), ("full", 1.0), ("", 0.5))
     found = survey_images(model(), crops)
     assert 3 <= found["character_width"] <= 3.6
+
+
+def test_images_that_batches_pad_are_surveyed_as_wide_as_the_widest() -> None:
+    crops = Crops(("ab", 1.0), ("abcdefgh", 1.0), ("abcd", 1.0), widths=(32, 128, 64))
+    found = survey_images(model(), crops)
+    assert found == {"feature_shape": [WIDTH, 1, 32], "character_width": 4.0}
 
 
 def test_it_is_the_same_each_time_and_draws_no_numbers() -> None:

@@ -14,7 +14,8 @@ import mmdptr  # noqa: F401
 
 @pytest.fixture
 def train_dataset(tmp_path: Path) -> dict:
-    lines = [json.dumps({"filename": "none.png", "text": text}) for text in ("Hotel", "it's")]
+    texts = ("Hotel", "it's", "ঢাকা", "&")
+    lines = [json.dumps({"filename": "none.png", "text": text}) for text in texts]
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n")
     part = {
         "type": "RecogTextDataset",
@@ -58,3 +59,12 @@ def test_an_accuracy_of_no_words_is_left_out(train_dataset: dict) -> None:
     assert found["recog/word_acc_ignore_case_seen"] == 1
     assert found["recog/num_unseen"] == 0
     assert not any(key.endswith("_unseen") for key in found if "acc" in key)
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [("ঢাকা", "খুলনা"), ("&", "+")])
+def test_words_of_what_the_metric_leaves_out_are_told_apart(
+    train_dataset: dict, seen: str, unseen: str
+) -> None:
+    metric = {"type": "SeenWordMetric", "train_dataset": train_dataset}
+    found = evaluate(metric, [(seen, seen), (unseen, unseen), (unseen, unseen)])
+    assert (found["recog/num_seen"], found["recog/num_unseen"]) == (1, 2)

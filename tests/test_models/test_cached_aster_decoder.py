@@ -13,6 +13,7 @@ from mmdptr.models import find_memory_layout
 from tests.builders import MAX_SEQ_LEN, WIDTH, dictionary, sample
 
 TEXTS = ["dog", "c4ts", "x"]
+DICTIONARY = dictionary()
 
 
 @pytest.fixture
@@ -23,8 +24,9 @@ def _double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def config(decoder_type: str, **loss: Any) -> dict[str, Any]:
-    tokens = {"with_start": True, "with_end": True, "with_padding": True, "with_unknown": True}
+def config(
+    decoder_type: str, dictionary: dict[str, Any] = DICTIONARY, **loss: Any
+) -> dict[str, Any]:
     return {
         "type": decoder_type,
         "in_channels": WIDTH,
@@ -32,21 +34,22 @@ def config(decoder_type: str, **loss: Any) -> dict[str, Any]:
         "attn_dims": 10,
         "hidden_size": 14,
         "max_seq_len": MAX_SEQ_LEN,
-        "dictionary": dictionary(same_start_end=True, **tokens),
+        "dictionary": dictionary,
         "module_loss": {"type": "CEModuleLoss", "ignore_first_char": True, **loss},
         "postprocessor": {"type": "AttentionPostprocessor"},
     }
 
 
-def pair(end: float = 2.0, **loss: Any) -> list[BaseDecoder]:
+def pair(end: float = 2.0, **changes: Any) -> list[BaseDecoder]:
     """Ours and MMOCR's, with random weights that read words of several lengths."""
     torch.manual_seed(0)
     names = ("CachedASTERDecoder", "ASTERDecoder")
-    ours, theirs = (MODELS.build(config(name, **loss)) for name in names)
+    ours, theirs = (MODELS.build(config(name, **changes)) for name in names)
     for parameter in theirs.parameters():
         parameter.data.normal_(std=1.0)
     theirs.fc.bias.data[theirs.dictionary.end_idx] += end
-    theirs.fc.bias.data[theirs.dictionary.unknown_idx] = -99  # is written as five letters
+    if theirs.dictionary.unknown_idx is not None:
+        theirs.fc.bias.data[theirs.dictionary.unknown_idx] = -99  # is written as five letters
     ours.load_state_dict(theirs.state_dict())
     return [ours, theirs]
 
@@ -71,6 +74,18 @@ def test_it_reads_what_mmocr_reads() -> None:
     for text, ours, theirs in zip(texts, found, expected, strict=True):
         steps = len(text) + 1  # its end, too
         torch.testing.assert_close(ours[:steps], theirs[:steps].float())
+
+
+@pytest.mark.usefixtures("_double_precision")
+def test_it_reads_with_a_dictionary_without_padding() -> None:
+    """As MMOCR's is unless told otherwise."""
+    tokens = {"with_start": True, "with_end": True, "same_start_end": True}
+    ours, theirs = pair(dictionary=dictionary(**tokens))
+    assert ours.dictionary.padding_idx is None
+    probabilities, texts = read(ours)
+    assert len({len(text) for text in texts}) > 1
+    assert texts == read(theirs)[1]
+    assert probabilities.shape[1] == MAX_SEQ_LEN
 
 
 def test_it_stops_when_all_have_ended() -> None:

@@ -64,6 +64,13 @@ def test_half_precision_memory_is_summed_in_full() -> None:
     assert prior.queries.item() == 11.0
 
 
+def test_sums_are_full_under_autocast() -> None:
+    prior = SlotPrior(num_slots=1, width=1)
+    with torch.autocast("cpu", torch.float16):
+        prior.update(torch.full((4096, 1, 1), 20.0), torch.ones(4096))  # 81,920 in all
+    assert prior.queries.item() == 20.0
+
+
 def test_no_gradient_flows() -> None:
     prior, memory = SlotPrior(2, 3), torch.randn(1, 2, 3, requires_grad=True)
     prior.update(memory, torch.tensor([2]))

@@ -24,7 +24,7 @@ def cell(values: Sequence[float], form: str = ".1f") -> str:
     """Write a mean, and the standard deviation if there are several seeds."""
     if not values:
         return "-"
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    spread = f" ± {statistics.stdev(values):{form.lstrip('+')}}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):{form}}{spread}"
 
 
@@ -141,7 +141,7 @@ def stage_1_rows(results: Results) -> list[dict[str, str]]:
 def machines(results: Results) -> str:
     """Name the machines that the times are of."""
     found = {
-        "{cpu}, {cores} cores, {threads} threads".format(**result["machine"])
+        "{cpu}, {cores} cores, threads: {threads}".format(**result["machine"])
         for seeds in results.values()
         for result in seeds.values()
     }

@@ -81,7 +81,7 @@ class CachedASTERDecoder(ASTERDecoder):
 
         start = torch.full((len(out_enc),), self.start_idx, device=out_enc.device)
         logits = decode_greedily(next_logits, start, self.max_seq_len, end_tokens(self))
-        return fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary.padding_idx)
+        return fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary)
 
     def _steps(self, targets: Tensor) -> int:
         """Return after how many steps all targets are padding that the loss ignores."""

@@ -92,7 +92,7 @@ class CachedMasterDecoder(MasterDecoder):
 
         ends = end_tokens(self)
         logits = decode_greedily(next_logits, start, self.max_seq_len, [*ends, self.PAD])
-        probabilities = fill_steps(self.softmax(logits), self.max_seq_len, self.PAD)
+        probabilities = fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary)
         tokens = logits.argmax(dim=-1)
         ended = torch.isin(tokens, tokens.new_tensor(ends)).cumsum(dim=1) > 0
         padded = ((tokens == self.PAD) & ~ended).any(dim=1)

@@ -78,7 +78,7 @@ class CachedNRTRDecoder(NRTRDecoder):
             return self.classifier(self.layer_norm(x[:, 0]))
 
         logits = decode_greedily(next_logits, start, self.max_seq_len, end_tokens(self))
-        return fill_steps(self.softmax(logits), self.max_seq_len, self.padding_idx)
+        return fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary)
 
 
 def _step(

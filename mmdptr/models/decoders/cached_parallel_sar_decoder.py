@@ -70,4 +70,4 @@ class CachedParallelSARDecoder(ParallelSARDecoder):
 
         start = torch.full((len(feat),), self.start_idx, device=feat.device)
         logits = decode_greedily(next_logits, start, self.max_seq_len, end_tokens(self))
-        return fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary.padding_idx)
+        return fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from mmocr.models.common import PositionalEncoding
+from mmocr.models.common.dictionary import Dictionary
 from mmocr.models.textrecog.decoders.base import BaseDecoder
 from torch import Tensor
 from torch.nn import functional as F
@@ -113,8 +114,15 @@ def decode_greedily(
     return torch.stack(logits, dim=1).float()
 
 
-def fill_steps(probabilities: Tensor, steps: int, token: int) -> Tensor:
-    """Lengthen probabilities (N, t, C) to (N, T, C) by steps that are certainly one token."""
+def fill_steps(probabilities: Tensor, steps: int, dictionary: Dictionary) -> Tensor:
+    """Lengthen probabilities (N, t, C) to (N, T, C) by steps that are certainly padding.
+
+    In a dictionary without padding, they are the end, where the postprocessor has stopped already.
+    """
     missing = steps - probabilities.shape[1]
-    filling = F.one_hot(torch.tensor(token), probabilities.shape[2]).to(probabilities)
+    if not missing:
+        return probabilities
+    padding = dictionary.padding_idx
+    token = torch.tensor(dictionary.end_idx if padding is None else padding)
+    filling = F.one_hot(token, probabilities.shape[2]).to(probabilities)
     return torch.cat([probabilities, filling.expand(len(probabilities), missing, -1)], dim=1)

@@ -193,7 +193,7 @@ class PARSeqDecoder(BaseDecoder):
         for _ in range(self.num_refinements):
             logits = self.refine(memory, logits, mask)
         probabilities = logits.float().softmax(dim=-1)
-        return fill_steps(probabilities, self.max_seq_len - 1, self.dictionary.padding_idx)
+        return fill_steps(probabilities, self.max_seq_len - 1, self.dictionary)
 
     def read_places(self, memory: Tensor, memory_mask: Tensor | None = None) -> Tensor:
         """Read in the way that ``autoregressive`` says: logits (N, t, M), t <= T."""

@@ -49,7 +49,8 @@ class SlotPrior(nn.Module):
         weights = valid.float()
         self.sums *= self.decay
         self.counts *= self.decay
-        self.sums[:slots] += torch.einsum("nl,nlc->lc", weights, memory[:, :slots].float())
+        with torch.autocast(memory.device.type, enabled=False):  # sums of a batch may outgrow half
+            self.sums[:slots] += torch.einsum("nl,nlc->lc", weights, memory[:, :slots].float())
         self.counts[:slots] += weights.sum(dim=0)
         overall = self.sums.sum(dim=0) / self.counts.sum()
         means = self.sums / self.counts.clamp(min=1e-6)[:, None]

@@ -181,8 +181,7 @@ class CLIP4STR(BaseRecognizer):
         """Return probabilities of shape (N, T, M)."""
         logits = self.read(self.extract_feat(inputs)).float()
         decoder = self.cross_decoder
-        steps, padding = decoder.max_seq_len - 1, decoder.dictionary.padding_idx
-        return fill_steps(logits.softmax(dim=-1), steps, padding)
+        return fill_steps(logits.softmax(dim=-1), decoder.max_seq_len - 1, decoder.dictionary)
 
     def read(self, image: Tensor) -> Tensor:
         """Predict and refine.

@@ -197,12 +197,14 @@ def test_the_cache_has_the_dtype_of_its_keys() -> None:
     assert values.equal(torch.cat([value, 3 * value], dim=2))
 
 
-def test_weights_and_training_are_mmocrs() -> None:
+@pytest.mark.parametrize("ratios", [(0.5, 1.0), (1.0, 1.0)])
+def test_weights_and_training_are_mmocrs(ratios: tuple[float, float]) -> None:
     ours, theirs = pair(n_layers=3)
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     losses = []
     for decoder in (ours, theirs):
-        samples = [sample("dog", valid_ratio=0.5), sample("c4ts", valid_ratio=1.0)]
+        texts = zip(("dog", "c4ts"), ratios, strict=True)
+        samples = [sample(text, valid_ratio=ratio) for text, ratio in texts]
         losses.append(decoder.train().loss(None, random_memory(2), samples)["loss_ce"])
     assert losses[0].sum() > 0
     assert losses[0].equal(losses[1])

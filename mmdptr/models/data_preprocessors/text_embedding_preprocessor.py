@@ -73,9 +73,11 @@ class TextEmbeddingPreprocessor(BaseDataPreprocessor):
             places = torch.arange(len(memories)) - starts.repeat_interleave(lengths)
             rows = mix_slots(torch.from_numpy(token_ids).long(), places)[rows]
         padding = torch.arange(longest) >= filled[:, None]
-        inputs = memories[rows.to(memories.device)]
+        inputs = memories[rows.to(memories.device, non_blocking=True)]
         if padding.any():
-            inputs = inputs.masked_fill_(padding[:, :, None].to(memories.device), 0)
+            inputs = inputs.masked_fill_(
+                padding[:, :, None].to(memories.device, non_blocking=True), 0
+            )
         annotated = [
             annotate(
                 sample,

@@ -111,11 +111,11 @@ class TypesetPreprocessor(BaseDataPreprocessor):
             # Where a character stands is for its place to say, not for its features.
             slots = torch.zeros(len(index), dtype=torch.long)
             index = index[mix_slots(torch.from_numpy(token_ids).long(), slots)]
-        characters = memories[index.to(device)]
+        characters = memories[index.to(device, non_blocking=True)]
         lengths = torch.tensor([len(text) for text in texts])
         # Shorter words are filled up with their last character, which covers nothing there.
         places = padded_rows(lengths, int(lengths.max()))
-        words = split_into_strokes(characters, self.strokes)[places.to(device)]
+        words = split_into_strokes(characters, self.strokes)[places.to(device, non_blocking=True)]
         cover, ratios = typeset(
             lengths.to(device), self.shape, training, self.character_width, self.strokes
         )

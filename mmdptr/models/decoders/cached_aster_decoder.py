@@ -46,7 +46,7 @@ class CachedASTERDecoder(ASTERDecoder):
         assert out_enc is not None
         targets = torch.stack([sample.gt_text.padded_indexes for sample in data_samples])
         steps = self._steps(targets)
-        embedded = self.embedding(targets[:, :steps].to(out_enc.device))
+        embedded = self.embedding(targets[:, :steps].to(out_enc.device, non_blocking=True))
         keys, state = self.proj_feat(out_enc), self._first_state(out_enc)
         outputs = []
         for step in range(steps):

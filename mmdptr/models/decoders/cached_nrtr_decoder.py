@@ -11,6 +11,8 @@ from mmocr.registry import MODELS
 from mmocr.structures import TextRecogDataSample
 from torch import Tensor
 
+from mmdptr.models.necks.fmu import padding_mask
+
 from .greedy_decoding import (
     KeyValueCache,
     add_position,
@@ -28,12 +30,38 @@ class CachedNRTRDecoder(NRTRDecoder):
 
     MMOCR 1.0.1 decodes all ``max_seq_len`` positions anew for each character. Here a step computes
     its own character only: keys and values of earlier characters and of the memory are kept, and
-    decoding stops when all samples of a batch have ended. Arguments, parameters and training are
-    MMOCR's own, so weights of either class serve both.
+    decoding stops when all samples of a batch have ended. In training, targets are copied to the
+    device at once instead of one by one, and a mask that hides nothing is left out. Arguments,
+    parameters and numbers are MMOCR's own, so weights of either class serve both.
 
     Shapes: N samples, L slots of memory, T steps (``max_seq_len``), K classes, H heads, D channels
     of a head, C channels.
     """
+
+    def forward_train(
+        self,
+        feat: Tensor | None = None,
+        out_enc: Tensor | None = None,
+        data_samples: Sequence[TextRecogDataSample] | None = None,
+    ) -> Tensor:
+        """Compute logits of all places at once.
+
+        Args:
+            feat (Tensor, optional): Unused.
+            out_enc (Tensor): Memory of shape (N, L, C).
+            data_samples (Sequence[TextRecogDataSample]): With targets; ``valid_ratio`` of each says
+                which part of the memory is image; without it, all.
+
+        Returns:
+            Tensor: Logits of shape (N, T, K).
+
+        Raises:
+            ValueError: There is no ``out_enc``.
+        """
+        memory, data_samples = self._memory(out_enc), data_samples or ()
+        targets = torch.stack([sample.gt_text.padded_indexes for sample in data_samples])
+        targets = targets.to(memory.device, non_blocking=True)
+        return self.classifier(self._attention(targets, memory, self._mask(memory, data_samples)))
 
     def forward_test(
         self,
@@ -55,17 +83,13 @@ class CachedNRTRDecoder(NRTRDecoder):
         Raises:
             ValueError: There is no ``out_enc``.
         """
-        if out_enc is None:
-            raise ValueError("CachedNRTRDecoder has nothing to read: `out_enc` is None.")
-        ratios = [sample.get("valid_ratio", 1.0) for sample in data_samples or ()]
-        source_mask = self._get_source_mask(out_enc, ratios)
-        if source_mask is not None:
-            source_mask = source_mask.bool()
+        memory = self._memory(out_enc)
+        source_mask = self._mask(memory, data_samples or ())
         layers = [
-            (layer, KeyValueCache(self.max_seq_len), _keys_and_values(layer.enc_attn, out_enc))
+            (layer, KeyValueCache(self.max_seq_len), _keys_and_values(layer.enc_attn, memory))
             for layer in self.layer_stack
         ]
-        start = torch.full((len(out_enc),), self.start_idx, device=out_enc.device)
+        start = torch.full((len(memory),), self.start_idx, device=memory.device)
         # MMOCR hides what was read as padding from all later characters, and from itself.
         target_mask = start.new_ones(len(start), self.max_seq_len, dtype=torch.bool)
 
@@ -73,12 +97,24 @@ class CachedNRTRDecoder(NRTRDecoder):
             """Return the logits (N, K) that follow the tokens (N,) of a step."""
             target_mask[:, step] = tokens != self.padding_idx
             x = add_position(self.position_enc, self.trg_word_emb(tokens[:, None]), step)
-            for layer, cache, memory in layers:
-                x = _step(layer, x, cache, memory, (target_mask[:, : step + 1], source_mask))
+            for layer, cache, read in layers:
+                x = _step(layer, x, cache, read, (target_mask[:, : step + 1], source_mask))
             return self.classifier(self.layer_norm(x[:, 0]))
 
         logits = decode_greedily(next_logits, start, self.max_seq_len, end_tokens(self))
         return fill_steps(self.softmax(logits), self.max_seq_len, self.dictionary)
+
+    def _memory(self, out_enc: Tensor | None) -> Tensor:
+        if out_enc is None:
+            raise ValueError(f"{type(self).__name__} has nothing to read: `out_enc` is None.")
+        return out_enc
+
+    def _mask(self, memory: Tensor, data_samples: Sequence[TextRecogDataSample]) -> Tensor | None:
+        """Return which memory may be read, bool of shape (N, L); None if all may."""
+        padded = padding_mask(
+            (1, memory.shape[1]), [x.get("valid_ratio", 1.0) for x in data_samples], memory.device
+        )
+        return None if padded is None else ~padded
 
 
 def _step(

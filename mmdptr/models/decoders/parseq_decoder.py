@@ -162,8 +162,9 @@ class PARSeqDecoder(BaseDecoder):
         Returns:
             Tensor: Logits of shape (K, N, t, M).
         """
-        content = content.to(memory.device)
-        written = (torch.arange(content.shape[1]) <= lengths[:, None]).to(memory.device)
+        content = content.to(memory.device, non_blocking=True)
+        written = torch.arange(content.shape[1]) <= lengths[:, None]
+        written = written.to(memory.device, non_blocking=True)
         return self._predict(memory, content, written, *reading_masks(turns), memory_mask)
 
     def embed(self, content: Tensor) -> Tensor:
@@ -276,7 +277,8 @@ class PARSeqDecoder(BaseDecoder):
             memory_mask (Tensor, optional): Which memory may be read, bool of shape (N, L).
         """
         orders, size, _ = of_query.shape
-        of_query, of_content = of_query.to(memory.device), of_content.to(memory.device)
+        of_query = of_query.to(memory.device, non_blocking=True)
+        of_content = of_content.to(memory.device, non_blocking=True)
         memory_mask = None if memory_mask is None else memory_mask[:, None, None]
         query = self.dropout(self.places[:size].expand(len(memory) * orders, -1, -1))
         x = self.dropout(self.embed(content))

@@ -50,5 +50,5 @@ def select(real: Tensor, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
     Returns:
         tuple[Tensor, Tensor]: Of shape (S, M) and (S,), on the device of the logits.
     """
-    places = real.nonzero().T.to(logits.device)
-    return logits[tuple(places)], targets[real].to(logits.device)
+    places = real.nonzero().T.to(logits.device, non_blocking=True)
+    return logits[tuple(places)], targets[real].to(logits.device, non_blocking=True)

@@ -161,6 +161,7 @@ def padding_mask(
     if valid_ratios is None or all(ratio >= 1 for ratio in valid_ratios):
         return None
     height, width = shape
-    valid = torch.tensor([valid_columns(width, ratio) for ratio in valid_ratios], device=device)
+    valid = torch.tensor([valid_columns(width, ratio) for ratio in valid_ratios])
+    valid = valid.to(device, non_blocking=True)
     columns = torch.arange(width, device=device) >= valid[:, None]
     return columns[:, None].expand(-1, height, -1).flatten(1)

@@ -45,7 +45,8 @@ class SlotPrior(nn.Module):
             lengths (Tensor): Valid slots a label, of shape (N,).
         """
         slots = min(memory.shape[1], len(self.queries))
-        valid = torch.arange(slots, device=memory.device) < lengths.to(memory.device)[:, None]
+        lengths = lengths.to(memory.device, non_blocking=True)
+        valid = torch.arange(slots, device=memory.device) < lengths[:, None]
         weights = valid.float()
         self.sums *= self.decay
         self.counts *= self.decay

@@ -4,6 +4,7 @@
 import hashlib
 import json
 from contextlib import ExitStack, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,8 +120,14 @@ class ShardedWriter:
             **notes: JSON-able facts about this shard that the manifest keeps.
 
         Raises:
+            ValueError: It is not named like the shards of this kind.
             OSError: The disk is full or not writable. What was written before stays good.
         """
+        if not any(fnmatchcase(name, shard) for shard in self.shards):
+            raise ValueError(
+                f"The shard is named {name!r}, those of {self.kind} are named like "
+                f"{' or '.join(self.shards)}. Name it so, lest others' files be taken for shards."
+            )
         data = safetensors.torch.save(tensors)
         self._write(f"{name}{SHARD}", data)
         entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **notes}

@@ -317,6 +317,13 @@ def test_overwrite_keeps_what_is_not_ours(folder):
     assert all((folder / name).read_text() == "mine" for name in others)
 
 
+def test_shard_that_would_not_be_found_again_is_refused(tmp_path):
+    with NumberWriter(tmp_path / "folder", SOURCE) as writer:
+        with pytest.raises(ValueError, match=r"named 'model', those of numbers .* like part-\*"):
+            writer.add("model", SHARDS["part-0"])
+        assert not writer.entries()
+
+
 @pytest.mark.parametrize("others", [[], ["notes.txt"]])
 def test_what_is_discarded_is_as_if_never_begun(folder, tmp_path, others):
     other = tmp_path / "other"

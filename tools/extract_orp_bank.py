@@ -21,7 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("images", help="folder of natural images without text, e.g. COCO's")
+    parser.add_argument(
+        "images", nargs="?", help="folder of natural images without text, e.g. COCO's"
+    )
     parser.add_argument("--out", required=True, help="folder of the bank")
     add_clip_arguments(parser)
     parser.add_argument(
@@ -35,7 +37,10 @@ def parse_args() -> argparse.Namespace:
         help="replace a bank that is finished, damaged or of another source",
     )
     parser.add_argument("--verify", action="store_true", help="only verify the bank in --out")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.verify and not args.images:
+        parser.error("no images: name a folder of them, only --verify needs none")
+    return args
 
 
 @exit_with_message

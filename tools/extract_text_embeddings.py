@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "corpora",
-        nargs="+",
+        nargs="*",
         help="one or more of: .txt with one label a line, MMOCR .json, .jsonl, MMOCR LMDB folder",
     )
     parser.add_argument("--out", required=True, help="folder of the store")
@@ -74,7 +74,10 @@ def parse_args() -> argparse.Namespace:
         help="replace a store that is finished, damaged or of another source",
     )
     parser.add_argument("--verify", action="store_true", help="only verify the store in --out")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.verify and not args.corpora:
+        parser.error("no corpora: name one or more, only --verify needs none")
+    return args
 
 
 @exit_with_message

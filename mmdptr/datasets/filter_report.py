@@ -25,12 +25,14 @@ class FilterReport:
     Attributes:
         read (int): Labels that came in. Defaults to 0.
         dropped (dict[str, int]): Dropped labels for each reason, zeros included.
-        examples (dict[str, list[str]]): The first labels that each reason met, as they were given.
+        examples (dict[str, list[str]]): The first labels that each reason met, as they were given,
+            long ones cut.
         unknown_characters (Counter[str]): For each character outside the dictionary, the number
             of labels that hold it.
     """
 
     MAX_EXAMPLES = 10
+    MAX_EXAMPLE_LENGTH = 200
     MAX_CHARACTERS = 20
 
     read: int = 0
@@ -53,7 +55,7 @@ class FilterReport:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         examples = self.examples.setdefault(reason, [])
         if len(examples) < self.MAX_EXAMPLES:
-            examples.append(label)
+            examples.append(shortened(label, self.MAX_EXAMPLE_LENGTH))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy, whose keys keep their order from run to run."""
@@ -101,7 +103,12 @@ def _writable(label: str) -> str:
 
 def quoted(label: str) -> str:
     """Show a label on a terminal: quoted, escaped, and cut when it is a whole paragraph."""
-    return repr(label if len(label) <= 40 else label[:37] + "...")
+    return repr(shortened(label, 40))
+
+
+def shortened(label: str, length: int) -> str:
+    """Cut a label that is longer, and show that by an ellipsis."""
+    return label if len(label) <= length else label[: length - 3] + "..."
 
 
 def _wrapped(items: Iterable[str]) -> list[str]:

@@ -2,7 +2,6 @@
 """The ORP bank: CLIP features of natural images, drawn from at random as noise."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ KIND = "orp_bank"
 class ORPBankWriter(ShardedWriter):
     """Writes an ORP bank in shards; see :class:`ShardedWriter` for its arguments."""
 
-    def __init__(self, folder: str | Path, source: dict[str, Any], overwrite: bool = False) -> None:
-        super().__init__(folder, KIND, source, overwrite)
+    kind = KIND
+    shards = ("images-[0-9]*",)
 
     def add_images(self, name: str, features: Tensor, **notes: Any) -> None:
         """Write one shard of the features (B, T, C) of B images with T tokens of width C.

@@ -3,13 +3,15 @@
 
 import hashlib
 import json
+from contextlib import ExitStack, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
+from .beginning import find_begun, lock_folder
 from .sharded_folder import (
     FORMAT_VERSION,
     MANIFEST,
@@ -19,7 +21,6 @@ from .sharded_folder import (
     encode_manifest,
     file_sha256,
     manifest_hash,
-    read_manifest,
     read_note,
     write_atomically,
 )
@@ -30,51 +31,49 @@ Writer = TypeVar("Writer", bound="ShardedWriter")
 class ShardedWriter:
     """Writes a sharded folder, or goes on writing one that was interrupted.
 
+    Subclasses set ``kind``, and in ``shards`` how their shards are named: nothing else is deleted
+    when a folder is begun anew.
+
     Args:
         folder (str or Path): Where to write; created if missing.
-        kind (str): What the folder holds, e.g. ``'text_embeddings'``.
         source (dict): JSON-able description of all that the content depends on. A folder that was
             begun with another one is refused.
         overwrite (bool): Whether to begin anew if the folder is finished, damaged or of another
-            source; one that was interrupted is gone on with. Files that are not part of a store
-            stay. Defaults to False.
+            source; one that was interrupted is gone on with. Files that are not part of it stay,
+            and a folder of another kind is refused. Defaults to False.
         joins (bool): Whether another process, which is to finish the folder, has begun it from the
             same source and waits for this one. Defaults to False.
+        locked (bool): Whether the caller holds the folder's lock, see :func:`lock_folder`.
+            Defaults to False.
 
     Raises:
         ValueError: The folder was written from another source, or holds other files.
         RuntimeError: Another process is writing the folder.
     """
 
+    kind: str
+    shards: tuple[str, ...]
+
     def __init__(
         self,
         folder: str | Path,
-        kind: str,
         source: dict[str, Any],
         overwrite: bool = False,
         joins: bool = False,
+        locked: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.manifest: dict[str, Any]
         source = json.loads(json.dumps(source))  # as it will read back: tuples become lists
-        fresh = {"kind": kind, "version": FORMAT_VERSION, "complete": False, "source": source}
-        self._lock: FileLock | None = None
+        fresh = {"kind": self.kind, "version": FORMAT_VERSION, "complete": False, "source": source}
+        self._lock = ExitStack()
         if joins:
-            self.manifest = self._begun(fresh, overwrite=False) or fresh
+            self.manifest = find_begun(folder, self.kind, source) or fresh
             return
-        # The lock lies beside the folder: it is not part of what is written.
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        resolved = self.folder.resolve()
-        self._lock = FileLock(resolved.with_name(f".{resolved.name}.lock"))
+        if not locked:
+            self._lock.enter_context(lock_folder(folder))
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RuntimeError(
-                f"{self.folder} is being written by another process. Wait for it, or write to "
-                "another folder."
-            ) from None
-        try:
-            begun = self._begun(fresh, overwrite)
+            begun = find_begun(folder, self.kind, source, overwrite)
             self.manifest = begun or fresh
             self.folder.mkdir(parents=True, exist_ok=True)
             if begun is None:
@@ -85,39 +84,10 @@ class ShardedWriter:
                 self._remove(SHARD)
             elif self.complete:  # a run may have been killed after that, or before it began anew
                 self._remove(NOTE)
-                self._remove(MANIFEST + PARTIAL)
+                (self.folder / (MANIFEST + PARTIAL)).unlink(missing_ok=True)
         except BaseException:
             self.close()
             raise
-
-    def _begun(self, fresh: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-        """The manifest of an earlier, interrupted or finished run of the same source."""
-        path = self.folder / MANIFEST
-        if not path.exists():
-            # Killed at its very beginning, a run leaves the manifest's partial file alone.
-            if any(file.name != MANIFEST + PARTIAL for file in self.folder.glob("*")):
-                raise ValueError(
-                    f"{self.folder} is not empty and holds no {MANIFEST}. Choose an empty or a new "
-                    "folder."
-                )
-            return None
-        try:
-            old = read_manifest(self.folder, fresh["kind"], allow_incomplete=True)
-        except ValueError:
-            if overwrite:
-                return None
-            raise
-        if not old["complete"] and not any(self.folder.glob(f"*{NOTE}")):
-            return None  # begun, but nothing is written yet
-        if old["source"] == fresh["source"] and not (overwrite and old["complete"]):
-            return old
-        if overwrite:
-            return None
-        raise ValueError(
-            f"{self.folder} was written from another source; these differ: "
-            f"{_differences(old['source'], fresh['source'])}. Choose another folder, or pass "
-            "--overwrite (overwrite=True) to replace it."
-        )
 
     @property
     def complete(self) -> bool:
@@ -137,7 +107,8 @@ class ShardedWriter:
         """Return what is recorded of each shard, by name, in order."""
         if self.complete:
             return dict(self.manifest["files"])
-        notes = {x.name.removesuffix(NOTE): x for x in self.folder.glob(f"*{NOTE}")}
+        paths = [path for shard in self.shards for path in self.folder.glob(f"{shard}{NOTE}")]
+        notes = {path.name.removesuffix(NOTE): path for path in paths}
         return {name: read_note(path) for name, path in sorted(notes.items())}
 
     def add(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
@@ -149,8 +120,14 @@ class ShardedWriter:
             **notes: JSON-able facts about this shard that the manifest keeps.
 
         Raises:
+            ValueError: It is not named like the shards of this kind.
             OSError: The disk is full or not writable. What was written before stays good.
         """
+        if not any(fnmatchcase(name, shard) for shard in self.shards):
+            raise ValueError(
+                f"The shard is named {name!r}, those of {self.kind} are named like "
+                f"{' or '.join(self.shards)}. Name it so, lest others' files be taken for shards."
+            )
         data = safetensors.torch.save(tensors)
         self._write(f"{name}{SHARD}", data)
         entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **notes}
@@ -164,14 +141,22 @@ class ShardedWriter:
         self._write_manifest()
         self._remove(NOTE)
 
+    def discard(self) -> None:
+        """Delete what was written, and the folder if nothing else is in it."""
+        self._remove(NOTE)  # first, so that a folder of which some is left takes any source
+        self._remove(SHARD)
+        (self.folder / MANIFEST).unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
+
     def close(self) -> None:
         """Let other processes write the folder."""
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.close()
 
-    def _remove(self, kind: str) -> None:
-        for file in self.folder.glob(f"*{kind}*"):
-            file.unlink()
+    def _remove(self, suffix: str) -> None:
+        for shard in self.shards:
+            for file in self.folder.glob(f"{shard}{suffix}*"):
+                file.unlink()
 
     def __enter__(self: Writer) -> Writer:
         return self
@@ -192,15 +177,3 @@ class ShardedWriter:
                 f"{path} could not be written ({error.strerror}). All shards before it are safe: "
                 "make room and run the same command again, it goes on from there",
             ) from error
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], within: str = "") -> str:
-    """Name what differs, by dotted keys, with values cut to a readable length."""
-    found = []
-    for key in sorted({**old, **new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict) and a != b:
-            found.append(_differences(a, b, f"{within}{key}."))
-        elif a != b:
-            found.append(f"{within}{key} is {a!r:.80} there and {b!r:.80} now")
-    return "; ".join(found)

@@ -1,15 +1,18 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Writing a text-embedding store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from .precision import quantize, to_half
+from .sharded_folder import SHARD
 from .sharded_writer import ShardedWriter
 from .text_embedding_store import KIND, POOLED, PREFIX, hash_labels
 
@@ -18,13 +21,17 @@ class TextEmbeddingWriter(ShardedWriter):
     """Writes a text-embedding store in shards.
 
     Args:
-        folder (str or Path): See :class:`ShardedWriter`, as for the next two and ``joins``.
+        folder (str or Path): See :class:`ShardedWriter`, as for all but ``int8``.
         source (dict): What the content depends on.
         overwrite (bool): Whether to begin anew. Defaults to False.
         joins (bool): Whether another process has begun the folder. Defaults to False.
         int8 (bool): Whether to keep features as int8 with a scale a row: half the size, at an error
             of at most 0.4 % of a row's largest value. Defaults to False: float16.
+        locked (bool): Whether the caller holds the folder's lock. Defaults to False.
     """
+
+    kind = KIND
+    shards = (PREFIX, "labels-[0-9]*")
 
     def __init__(
         self,
@@ -33,8 +40,9 @@ class TextEmbeddingWriter(ShardedWriter):
         overwrite: bool = False,
         joins: bool = False,
         int8: bool = False,
+        locked: bool = False,
     ) -> None:
-        super().__init__(folder, KIND, {**source, "int8": int8}, overwrite, joins)
+        super().__init__(folder, {**source, "int8": int8}, overwrite, joins, locked)
         self.int8 = int8
 
     def add_prefix(self, features: Tensor, token_ids: Tensor) -> None:
@@ -97,3 +105,12 @@ class TextEmbeddingWriter(ShardedWriter):
             labels=len(labels),
             **notes,
         )
+
+    def labels(self) -> Iterator[str]:
+        """Yield all labels that are safe on disk, in order."""
+        for name in self.entries():
+            if name != PREFIX:
+                with safe_open(self.folder / f"{name}{SHARD}", framework="np") as shard:
+                    text, ends = shard.get_tensor("text").tobytes(), shard.get_tensor("text_ends")
+                for begin, end in pairwise([0, *ends.tolist()]):
+                    yield text[begin:end].decode()

@@ -2,7 +2,6 @@
 """The labels of a corpus on disk, while they are encoded."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -12,9 +11,8 @@ class LabelFile:
     """Labels that were filtered, one a line, in a hidden file beside the store.
 
     A corpus may outgrow the memory, and several processes share it: each reads the file and takes
-    every so-manieth shard. It is written under a name of this process's own and gets the name that
-    all know by :meth:`publish`, which only the one that holds the store's lock may call; as a
-    context manager it deletes what was not published.
+    every so-manieth shard. Only the one that holds the store's lock writes it; as a context manager
+    it deletes the file in the end.
 
     Args:
         folder (str or Path): Folder of the store.
@@ -24,7 +22,7 @@ class LabelFile:
     def __init__(self, folder: str | Path, shard_size: int) -> None:
         resolved = Path(folder).resolve()
         self.path = resolved.with_name(f".{resolved.name}.labels")
-        self._own = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
         self.shard_size = shard_size
 
     def write(self, labels: Iterable[str]) -> tuple[int, str]:
@@ -36,27 +34,22 @@ class LabelFile:
         Raises:
             OSError: The disk is full or not writable.
         """
-        self._own.parent.mkdir(parents=True, exist_ok=True)
         number, digest = 0, hashlib.sha256()
         try:
-            with self._own.open("wb") as file:
+            # By a new file: processes that a killed run has left may still read the old one.
+            with self._partial.open("wb") as file:
                 for number, label in enumerate(labels, start=1):
                     text = label.encode()
                     file.write(text + b"\n")
                     digest.update(text if number == 1 else b"\n" + text)
+            self._partial.replace(self.path)
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"The labels could not be written to {self._own} ({error.strerror}). Make room, or "
+                f"The labels could not be written to {self.path} ({error.strerror}). Make room, or "
                 "choose a folder on a larger disk",
             ) from error
         return number, digest.hexdigest()
-
-    def publish(self) -> None:
-        """Let all processes read what :meth:`write` wrote; sweep up after killed ones."""
-        self._own.replace(self.path)
-        for left in self.path.parent.glob(f"{self.path.name}.*"):
-            left.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
         with self.path.open(encoding="utf-8", newline="\n") as file:
@@ -77,8 +70,5 @@ class LabelFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._own.unlink(missing_ok=True)
-
-    def remove(self) -> None:
-        """Delete the published file."""
+        self._partial.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)

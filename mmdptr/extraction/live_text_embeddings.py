@@ -21,7 +21,7 @@ from mmdptr.embeddings.precision import to_half
 from mmdptr.embeddings.text_embedding_store import POOLED, hash_labels
 from mmdptr.writing import read_alphabet
 
-from .text_embeddings import describe_source, summarize
+from .text_embeddings import check_widths, describe_encoding, summarize
 
 
 class LiveTextEmbeddings:
@@ -76,12 +76,7 @@ class LiveTextEmbeddings:
         self.encoder = CLIPTextEncoder(
             load_clip(**clip or {}), Prompt(prompt, spelling), keep_padding, joint_space
         )
-        if self.encoder.pooled_width != self.encoder.token_width:
-            raise ValueError(
-                f"The pooled feature has width {self.encoder.pooled_width}, the tokens "
-                f"{self.encoder.token_width}: they cannot stand in one memory. Set "
-                "joint_space=True."
-            )
+        check_widths(self.encoder)
         characters = read_alphabet(dict_file) if dict_file else None
         filtered = LabelFilter(characters, **label_filter or {})
         self._labels, self._sentences, self._ends = [], [], []
@@ -97,9 +92,11 @@ class LiveTextEmbeddings:
             raise ValueError(f"No label of the corpora can be used.\n{filtered.report}")
         print_log(str(filtered.report), "current")
         text = "\n".join(self._labels).encode()
-        source = describe_source(
-            self.encoder, filtered, len(self._labels), hashlib.sha256(text).hexdigest()
-        )
+        source = {
+            **describe_encoding(self.encoder, filtered),
+            "num_labels": len(self._labels),
+            "labels_sha256": hashlib.sha256(text).hexdigest(),
+        }
         self.manifest = {
             "source": source,
             **summarize(self._labels, filtered),

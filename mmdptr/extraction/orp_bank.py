@@ -84,6 +84,7 @@ def extract_orp_bank(
                     progress.update(len(shard))
             entries = writer.entries().values()
             if not any(entry["images"] for entry in entries):
+                writer.discard()
                 raise ValueError(
                     f"None of the {len(files)} files is an image that Pillow can read, e.g. "
                     f"{files[0]}. Give a folder of photographs (JPEG, PNG, ...)."

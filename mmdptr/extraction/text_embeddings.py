@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, broadcast_object_list, get_dist_info
+from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
 from tqdm import tqdm
 
 from mmdptr.clip import CLIPTextEncoder, merge_characters
@@ -14,7 +14,8 @@ from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.datasets.filter_report import FilterReport
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingWriter
-from mmdptr.embeddings.text_embedding_store import PREFIX
+from mmdptr.embeddings.beginning import find_begun, lock_folder
+from mmdptr.embeddings.text_embedding_store import KIND, PREFIX
 
 from .label_file import LabelFile
 from .tokenizing import ShardTokenizer
@@ -54,13 +55,19 @@ def extract_text_embeddings(
         FilterReport: What was read, kept and dropped, and why; of use in the first process only.
 
     Raises:
-        ValueError: No label is left, the folder was written from another source, or
-            ``shard_size`` is below 1.
+        ValueError: No label is left, the folder was written from another source, pooled and token
+            features differ in width, or ``shard_size`` is below 1.
+        RuntimeError: Another process is writing the store.
         OSError: The disk is full or not writable; what was written stays good.
     """
     if shard_size < 1:
         raise ValueError(f"shard_size is {shard_size}, expected 1 or more.")
-    with LabelFile(folder, shard_size) as labels:
+    check_widths(encoder)
+    labels = LabelFile(folder, shard_size)
+    if not is_main_process():
+        return _extract(corpora, labels, folder, encoder, label_filter, overwrite, int8, workers)
+    # Held while the corpora are read, too: a second run would waste hours on that.
+    with lock_folder(folder), labels:
         return _extract(corpora, labels, folder, encoder, label_filter, overwrite, int8, workers)
 
 
@@ -75,8 +82,11 @@ def _extract(
     workers: int,
 ) -> FilterReport:
     rank, _ = get_dist_info()
+    encoding = describe_encoding(encoder, label_filter)
+    shard_size = {"shard_size": labels.shard_size}
     written: list[Any] = [None]
     if rank == 0:
+        find_begun(folder, KIND, {**encoding, **shard_size, "int8": int8}, overwrite, partly=True)
         filtered = label_filter(tqdm(iter_corpora(corpora), desc="Reading", unit="label"))
         written = [labels.write(filtered)]
     broadcast_object_list(written)
@@ -84,53 +94,68 @@ def _extract(
     report = label_filter.report
     if not number:
         raise ValueError(f"No label of the corpora can be used, nothing is written.\n{report}")
-    source = describe_source(encoder, label_filter, number, sha256)
-    source["shard_size"] = labels.shard_size
+    source = {**encoding, "num_labels": number, "labels_sha256": sha256, **shard_size}
     # The first process begins the store, all fill it, the first one finishes it.
     if rank:
         barrier()
-    with TextEmbeddingWriter(folder, source, overwrite, rank > 0, int8) as writer:
+    with TextEmbeddingWriter(folder, source, overwrite, rank > 0, int8, locked=True) as writer:
         if not rank:
-            labels.publish()
             barrier()
         if not writer.complete:
             _write_shards(writer, labels, encoder, number, workers)
             if not rank and not writer.has(PREFIX):
                 writer.add_prefix(encoder.prefix_features(), torch.tensor(encoder.prefix_ids))
         barrier()
-        if rank:
-            return report
-        entries = writer.entries()
-        refused = dict(x for entry in entries.values() for x in entry.get("refused", []))
-        for label, reason in refused.items():
-            report.drop(reason, label)
-        if not report.kept:
-            raise ValueError(f"CLIP can encode no label, the store is empty.\n{report}")
-        if not writer.complete:
-            expected = 1 + -(-number // labels.shard_size)
-            if len(entries) != expected:
-                raise RuntimeError(
-                    f"{folder} has {len(entries)} shards, expected {expected}: something else wrote"
-                    " or deleted there meanwhile. Run the same command again."
-                )
-            kept = (label for label in labels if label not in refused)
-            writer.finish(**summarize(kept, label_filter), report=report.to_dict())
-        labels.remove()
+        if not rank:
+            _finish(writer, label_filter)
     return report
 
 
-def describe_source(
-    encoder: CLIPTextEncoder, label_filter: LabelFilter, number: int, sha256: str
-) -> dict[str, Any]:
-    """Return all that the embeddings of labels, given by number and hash, depend on."""
+def _finish(writer: TextEmbeddingWriter, label_filter: LabelFilter) -> None:
+    """Report what CLIP could not encode, and finish the store if it is not."""
+    entries, report = writer.entries(), label_filter.report
+    for entry in entries.values():
+        for label, reason in entry.get("refused", []):
+            report.drop(reason, label)
+        for reason, count in entry.get("unlisted", {}).items():
+            report.dropped[reason] += count
+    if writer.complete:
+        return
+    encoded = sum(entry.get("labels", 0) for entry in entries.values())
+    if encoded != report.kept or PREFIX not in entries:
+        raise RuntimeError(
+            f"{writer.folder} has {encoded} labels in {len(entries)} shards, expected "
+            f"{report.kept}: something else wrote or deleted there meanwhile. Run the same command "
+            "again."
+        )
+    if not encoded:
+        writer.discard()
+        raise ValueError(f"CLIP can encode no label, nothing is written.\n{report}")
+    writer.finish(**summarize(writer.labels(), label_filter), report=report.to_dict())
+
+
+def check_widths(encoder: CLIPTextEncoder) -> None:
+    """Refuse an encoder whose features cannot stand in one memory, before it is used.
+
+    Raises:
+        ValueError: Pooled and token features differ in width.
+    """
+    if encoder.pooled_width != encoder.token_width:
+        raise ValueError(
+            f"The pooled feature has width {encoder.pooled_width}, the tokens "
+            f"{encoder.token_width}: they cannot stand in one memory. Project the tokens, too: "
+            "--joint-space (joint_space=True)."
+        )
+
+
+def describe_encoding(encoder: CLIPTextEncoder, label_filter: LabelFilter) -> dict[str, Any]:
+    """Return all that embeddings depend on but the labels."""
     return {
         "clip": encoder.clip.identity.to_dict(),
         "prompt": encoder.prompt.to_dict(),
         "letter_case": label_filter.letter_case,
         "keep_padding": encoder.keep_padding,
         "joint_space": encoder.joint_space,
-        "num_labels": number,
-        "labels_sha256": sha256,
     }
 
 
@@ -174,5 +199,6 @@ def _write_shards(
                     features.prefix_lengths,
                     features.token_ids,
                     refused=shard.refused,
+                    **({"unlisted": shard.unlisted} if shard.unlisted else {}),
                 )
             progress.update(shard.size)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmdptr.clip import CLIPTextEncoder, tokenize_label
+from mmdptr.datasets.filter_report import FilterReport
 from mmdptr.embeddings import TextEmbeddingWriter
 
 from .label_file import LabelFile
@@ -21,7 +22,8 @@ class TokenizedShard(NamedTuple):
         labels (list[str]): Labels that can be encoded.
         sentences (list[list[int]]): Their token ids.
         ends (list[list[int]]): Where their characters end, see :class:`TokenizedLabel`.
-        refused (list[tuple[str, str]]): Labels that cannot be encoded, and why.
+        refused (list[tuple[str, str]]): The first labels that cannot be encoded, and why.
+        unlisted (dict[str, int]): How many more there are of each reason.
         written (bool): Whether it is safe on disk already, and therefore not tokenized.
     """
 
@@ -31,6 +33,7 @@ class TokenizedShard(NamedTuple):
     sentences: list[list[int]]
     ends: list[list[int]]
     refused: list[tuple[str, str]]
+    unlisted: dict[str, int]
     written: bool = False
 
 
@@ -67,22 +70,26 @@ class ShardTokenizer(IterableDataset):
         for number, labels in self.labels.shards(self.first + turn * self.step, turns * self.step):
             name = f"labels-{number:05d}"
             if self.writer.has(name):
-                yield TokenizedShard(name, len(labels), [], [], [], [], written=True)
+                yield TokenizedShard(name, len(labels), [], [], [], [], {}, written=True)
             else:
                 yield self._tokenize(name, labels)
 
     def _tokenize(self, name: str, labels: list[str]) -> TokenizedShard:
-        fitting, sentences, ends, refused = [], [], [], []
+        fitting, sentences, ends, report = [], [], [], FilterReport(dropped={})
         for label in labels:
             tokenized = tokenize_label(self.encoder, label)
             if tokenized.fault:
-                refused.append((label, tokenized.fault))
+                report.drop(tokenized.fault, label)
             else:
                 fitting.append(label)
                 sentences.append(tokenized.ids)
                 ends.append(tokenized.ends)
         self.encoder.sentences.bound_memory()
-        return TokenizedShard(name, len(labels), fitting, sentences, ends, refused)
+        examples = report.examples
+        refused = [(label, reason) for reason in examples for label in examples[reason]]
+        counts = {reason: n - len(examples[reason]) for reason, n in report.dropped.items()}
+        unlisted = {reason: count for reason, count in counts.items() if count}
+        return TokenizedShard(name, len(labels), fitting, sentences, ends, refused, unlisted)
 
     def ahead(self, workers: int) -> DataLoader:
         """Return a loader that tokenizes in as many processes; 0 tokenizes when asked.

@@ -199,6 +199,13 @@ def test_report_keeps_the_first_ten_examples():
     assert keep.report.examples["not in dictionary"] == words[:10]
 
 
+def test_report_cuts_long_examples():
+    report = FilterReport()
+    report.drop("too long", "x" * 200)
+    report.drop("too long", "y" * 5_000_000)
+    assert report.examples["too long"] == ["x" * 200, "y" * 197 + "..."]
+
+
 def test_report_counts_the_labels_that_an_unknown_character_costs():
     keep = LabelFilter("ab")
     list(keep(["xx", "xy", "a", "X", *(chr(0x3041 + i) for i in range(40))]))

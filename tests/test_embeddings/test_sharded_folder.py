@@ -30,10 +30,15 @@ SHARDS: dict[str, dict[str, Tensor]] = {
 }
 
 
+class NumberWriter(ShardedWriter):
+    kind = KIND
+    shards = ("part-*",)
+
+
 def write(folder: Path, overwrite: bool = False, **changes: Any) -> list[str]:
     """Write or finish the folder like an extraction; return the names of the shards written."""
     written = []
-    with ShardedWriter(folder, KIND, {**SOURCE, **changes}, overwrite) as writer:
+    with NumberWriter(folder, {**SOURCE, **changes}, overwrite) as writer:
         if not writer.complete:
             for name, tensors in SHARDS.items():
                 if not writer.has(name):
@@ -46,7 +51,7 @@ def write(folder: Path, overwrite: bool = False, **changes: Any) -> list[str]:
 def begin(folder: Path) -> None:
     """Leave a folder with all shards, but not finished."""
     shutil.rmtree(folder, ignore_errors=True)
-    with ShardedWriter(folder, KIND, SOURCE) as writer:
+    with NumberWriter(folder, SOURCE) as writer:
         for name, tensors in SHARDS.items():
             writer.add(name, tensors, note=f"of {name}")
 
@@ -166,7 +171,7 @@ def test_full_disk_keeps_what_was_written(folder, tmp_path, monkeypatch, number)
     assert e.value.errno == errno.ENOSPC
     assert not list(other.glob("*.partial"))
     monkeypatch.undo()
-    with ShardedWriter(other, KIND, SOURCE) as writer:
+    with NumberWriter(other, SOURCE) as writer:
         entries = writer.entries()
     assert len(entries) == (number - 1) // 2
     verify(other, {"kind": KIND, "files": entries})
@@ -218,25 +223,25 @@ def test_shard_without_a_good_note_is_written_again(folder, tmp_path, note):
 
 def test_several_processes_fill_one_folder(folder, tmp_path):
     other = tmp_path / "shared"
-    with ShardedWriter(other, KIND, SOURCE) as first:
-        with ShardedWriter(other, KIND, SOURCE, joins=True) as second:
+    with NumberWriter(other, SOURCE) as first:
+        with NumberWriter(other, SOURCE, joins=True) as second:
             for i, (name, tensors) in enumerate(SHARDS.items()):
                 (first, second)[i % 2].add(name, tensors, note=f"of {name}")
         first.finish(total=9)
     assert read_bytes(other) == read_bytes(folder)
-    with ShardedWriter(other, KIND, SOURCE, joins=True) as third:
+    with NumberWriter(other, SOURCE, joins=True) as third:
         assert third.complete
     with pytest.raises(ValueError, match="written from another source"):
-        ShardedWriter(other, KIND, {**SOURCE, "size": 4}, joins=True)
+        NumberWriter(other, {**SOURCE, "size": 4}, joins=True)
 
 
 def test_second_writer_is_refused(tmp_path):
-    with ShardedWriter(tmp_path / "folder", KIND, SOURCE) as writer:
+    with NumberWriter(tmp_path / "folder", SOURCE) as writer:
         with pytest.raises(RuntimeError, match="is being written by another process"):
-            ShardedWriter(tmp_path / "folder", KIND, SOURCE)
+            NumberWriter(tmp_path / "folder", SOURCE)
         (tmp_path / "link").symlink_to(tmp_path / "folder")
         with pytest.raises(RuntimeError, match="is being written by another process"):
-            ShardedWriter(tmp_path / "link", KIND, SOURCE)
+            NumberWriter(tmp_path / "link", SOURCE)
         writer.add("part-0", SHARDS["part-0"])
     assert write(tmp_path / "folder") == ["part-1", "part-2"]
 
@@ -277,29 +282,74 @@ def test_long_differences_are_shortened(folder):
 
 
 def test_folder_without_a_shard_takes_any_source(folder, tmp_path):
-    ShardedWriter(tmp_path / "begun", KIND, {"size": 99}).close()
+    NumberWriter(tmp_path / "begun", {"size": 99}).close()
     assert write(tmp_path / "begun") == list(SHARDS)
     assert read_bytes(tmp_path / "begun") == read_bytes(folder)
 
 
-@pytest.mark.parametrize("damage", ["none", "manifest", "shard", "foreign"])
+@pytest.mark.parametrize("damage", ["none", "manifest", "shard", "version"])
 def test_overwrite_begins_anew(folder, tmp_path, damage):
     write(tmp_path / "new", size=4)
     if damage == "manifest":
-        (folder / "manifest.json").write_text("{")
+        path = folder / "manifest.json"
+        path.write_bytes(path.read_bytes()[:100])
     elif damage == "shard":
         (folder / "part-0.safetensors").write_bytes(b"")
-    elif damage == "foreign":
-        rewrite_manifest(folder, kind="others", version=9)
+    elif damage == "version":
+        rewrite_manifest(folder, version=9)
     (folder / "part-7.safetensors").touch()
     assert write(folder, overwrite=True, size=4) == list(SHARDS)
     assert read_bytes(folder) == read_bytes(tmp_path / "new")
 
 
 def test_overwrite_keeps_what_is_not_ours(folder):
-    (folder / "notes.txt").write_text("mine")
-    write(folder, overwrite=True)
-    assert (folder / "notes.txt").read_text() == "mine"
+    before = read_bytes(folder)
+    others = {
+        "notes.txt",
+        "model.safetensors",
+        "model.safetensors.json",
+        "my_manifest.json.partial",
+    }
+    for name in others:
+        (folder / name).write_text("mine")
+    assert write(folder, overwrite=True, size=4) == list(SHARDS)
+    assert read_bytes(folder).keys() == before.keys() | others
+    assert all((folder / name).read_text() == "mine" for name in others)
+
+
+def test_shard_that_would_not_be_found_again_is_refused(tmp_path):
+    with NumberWriter(tmp_path / "folder", SOURCE) as writer:
+        with pytest.raises(ValueError, match=r"named 'model', those of numbers .* like part-\*"):
+            writer.add("model", SHARDS["part-0"])
+        assert not writer.entries()
+
+
+@pytest.mark.parametrize("others", [[], ["notes.txt"]])
+def test_what_is_discarded_is_as_if_never_begun(folder, tmp_path, others):
+    other = tmp_path / "other"
+    begin(other)
+    for name in others:
+        (other / name).touch()
+    with NumberWriter(other, SOURCE) as writer:
+        writer.discard()
+    assert [path.name for path in other.glob("*")] == others
+    assert other.exists() == bool(others)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", ['{"name": "my web app"}', "", None])
+def test_manifest_of_others_is_never_overwritten(folder, content, overwrite):
+    if content is None:  # a bank, where a store was meant
+        rewrite_manifest(folder, kind="letters")
+    else:
+        (folder / "manifest.json").write_text(content)
+    (folder / "model.safetensors").write_text("mine")
+    before = read_bytes(folder)
+    message = r"folder is not a folder of numbers, its manifest.* begins with b'.*--out"
+    with pytest.raises(ValueError, match=message) as error:
+        write(folder, overwrite)
+    assert ("letters" in str(error.value)) == (content is None)
+    assert read_bytes(folder) == before
 
 
 def test_overwrite_can_be_killed_too(folder, tmp_path, monkeypatch):

@@ -24,7 +24,6 @@ from mmdptr.embeddings.sharded_writer import ShardedWriter
 
 from ..interruption import Killed, read_bytes
 
-NAMES = [f"part-{i}" for i in range(3)]
 SOURCE = {"keep_padding": False}
 
 
@@ -49,7 +48,9 @@ def add_images(writer: ORPBankWriter, name: str) -> None:
 class Store:
     """A tiny store: how it is written, shard by shard, and read."""
 
-    shards: dict[str, Callable] = {**dict.fromkeys(NAMES, add_labels), "prefix": add_prefix}
+    names = [f"labels-{i:05d}" for i in range(3)]
+    stray = "labels-00009"
+    shards: dict[str, Callable] = {**dict.fromkeys(names, add_labels), "prefix": add_prefix}
     reader: type[ShardedReader] = TextEmbeddingStore
 
     @staticmethod
@@ -64,7 +65,9 @@ class Store:
 class Bank:
     """The same of a tiny bank."""
 
-    shards: dict[str, Callable] = dict.fromkeys(NAMES, add_images)
+    names = [f"images-{i:05d}" for i in range(3)]
+    stray = "images-00009"
+    shards: dict[str, Callable] = dict.fromkeys(names, add_images)
     reader: type[ShardedReader] = ORPBank
 
     @staticmethod
@@ -167,7 +170,7 @@ class Runs(RuleBasedStateMachine):
         """It has a shard that this one has not, and is killed sooner or later, or not finished."""
         with killed_at(number, renamed, torn=1.0), contextlib.suppress(Killed):  # noqa: SIM117
             with self.kind.writer(self.folder, True, other=True) as writer:
-                self.kind.shards[NAMES[0]](writer, "part-9")
+                self.kind.shards[self.kind.names[0]](writer, self.kind.stray)
         if not self.finished:
             self.safe.clear()
 
@@ -211,21 +214,21 @@ def test_any_sequence_of_runs_kills_and_damage(kind, monkeypatch):
 @pytest.mark.parametrize("number", range(6))  # two notes, the manifest, two shards, the next shard
 def test_overwriting_is_killed_anywhere(kind, tmp_path, monkeypatch, number, renamed):
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    write = kind.shards[NAMES[0]]
+    write = kind.shards[kind.names[0]]
     with kind.writer(tmp_path / "whole") as writer:
-        write(writer, NAMES[0])
+        write(writer, kind.names[0])
         writer.finish()
     folder = tmp_path / "folder"
     with kind.writer(folder, other=True) as writer:
-        write(writer, NAMES[0])
-        write(writer, "part-9")  # which does not belong to what comes
+        write(writer, kind.names[0])
+        write(writer, kind.stray)  # which does not belong to what comes
     with pytest.raises(Killed), killed_at(number, renamed, torn=0.5):  # noqa: SIM117
         with kind.writer(folder, overwrite=True) as writer:
-            write(writer, NAMES[0])
+            write(writer, kind.names[0])
     source = json.loads((folder / "manifest.json").read_bytes())["source"]
     with kind.writer(folder, overwrite="other" in source) as writer:
-        if not writer.has(NAMES[0]):
-            write(writer, NAMES[0])
+        if not writer.has(kind.names[0]):
+            write(writer, kind.names[0])
         writer.finish()
     assert read_bytes(folder) == read_bytes(tmp_path / "whole")
 
@@ -235,13 +238,13 @@ def test_any_changed_byte_of_a_note_is_found(kind, tmp_path, monkeypatch):
     """It would go into the manifest, which has a good hash then."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     with kind.writer(tmp_path) as writer:
-        kind.shards[NAMES[0]](writer, NAMES[0])
-        assert writer.has(NAMES[0])
-        note = tmp_path / f"{NAMES[0]}.safetensors.json"
+        kind.shards[kind.names[0]](writer, kind.names[0])
+        assert writer.has(kind.names[0])
+        note = tmp_path / f"{kind.names[0]}.safetensors.json"
         good = note.read_bytes()
         for position in range(len(good)):
             note.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
-            assert not writer.has(NAMES[0])
+            assert not writer.has(kind.names[0])
             with pytest.raises((ValueError, KeyError)):
                 writer.entries()
 
@@ -250,7 +253,7 @@ def test_any_changed_byte_of_a_note_is_found(kind, tmp_path, monkeypatch):
 def test_readers_while_a_writer_goes_on(kind, tmp_path):
     folder, done = tmp_path / "folder", threading.Event()
     with kind.writer(folder) as writer:
-        next(iter(kind.shards.values()))(writer, NAMES[0])
+        next(iter(kind.shards.values()))(writer, kind.names[0])
 
     def read() -> None:
         while True:

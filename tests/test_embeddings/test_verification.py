@@ -16,9 +16,9 @@ from mmdptr.embeddings import (
     DamagedStoreError,
     ORPBank,
     TextEmbeddingStore,
+    TextEmbeddingWriter,
     manifest_hash,
     sharded_folder,
-    sharded_writer,
     verification,
 )
 
@@ -281,7 +281,7 @@ def test_writer_puts_a_file_where_a_link_led_out(folder):
     expected = read_bytes(folder)
     source = json.loads(expected["manifest.json"])["source"]
     other = folder.with_name("other")
-    with sharded_writer.ShardedWriter(other, "text_embeddings", source) as writer:
+    with TextEmbeddingWriter(other, source) as writer:
         shard = sharded_folder.open_shard(
             folder, "prefix", sharded_folder.read_manifest(folder, "text_embeddings")
         )

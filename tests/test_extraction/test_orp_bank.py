@@ -100,6 +100,7 @@ def test_no_image_at_all_is_refused(encoder, tmp_path):
         (tmp_path / "texts" / f"{name}.txt").write_text(name)
     with pytest.raises(ValueError, match=r"None of the 3 files is an image.*a\.txt"):
         extract_orp_bank(find_images(tmp_path / "texts"), tmp_path / "bank", encoder, shard_size=2)
+    assert not (tmp_path / "bank").exists()
 
 
 def test_three_images_make_a_bank(encoder, image_folder, tmp_path):

@@ -1,9 +1,10 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from mmdptr.clip import (
     tokenize_label,
 )
 from mmdptr.clip.text_encoder import EXCEEDS_CONTEXT
+from mmdptr.datasets.filter_report import FilterReport
 from mmdptr.datasets.label_filter import LabelFilter
 from mmdptr.embeddings import TextEmbeddingStore
+from mmdptr.embeddings.beginning import lock_folder
 from mmdptr.embeddings.text_embedding_store import POOLED
 from mmdptr.extraction import extract_text_embeddings
 
@@ -80,7 +83,7 @@ def test_a_store_with_shards_missing_is_not_finished(tiny_clip, corpus, tmp_path
             (tmp_path / "store" / "labels-00000.safetensors.json").unlink()
             return super().prefix_features()
 
-    with pytest.raises(RuntimeError, match="has 4 shards, expected 5"):
+    with pytest.raises(RuntimeError, match="has 7 labels in 4 shards, expected 10"):
         extract(corpus, tmp_path / "store", Deleting(tiny_clip))
     extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip))
     assert TextEmbeddingStore(tmp_path / "store").labels() == WORDS
@@ -175,12 +178,102 @@ def test_shard_of_which_nothing_fits(tiny_clip, corpus, tmp_path):
     assert len(store.memory(3)) == 1 + 6
 
 
-def test_store_without_a_fitting_label_is_refused(tiny_clip, corpus, tmp_path):
+def test_store_without_a_fitting_label_is_refused(tiny_clip, encoder, corpus, tmp_path):
     corpus.write_text("b" * 70)
     with pytest.raises(ValueError, match=r"CLIP can encode no label(.|\n)*exceeds CLIP context"):
         extract(corpus, tmp_path / "store", CLIPTextEncoder(tiny_clip, SPELLED))
-    with pytest.raises(ValueError, match="not complete"):
-        TextEmbeddingStore(tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    assert not list(tmp_path.glob(".store.labels*"))
+    # Nothing is in the way of another try.
+    corpus.write_text("hello")
+    extract(corpus, tmp_path / "store", encoder)
+    assert TextEmbeddingStore(tmp_path / "store").labels() == ["hello"]
+
+
+def test_of_many_refused_labels_the_first_are_listed(tiny_clip, corpus, tmp_path):
+    refused = [f"{i:070}" for i in range(15)] + ["b" * 300]
+    corpus.write_text("\n".join([*WORDS, *refused]))
+    encoder = CLIPTextEncoder(tiny_clip, SPELLED)
+    for _ in range(2):  # the second time it finds the store finished
+        report = extract(corpus, tmp_path / "store", encoder, shard_size=100)
+        assert report.dropped[EXCEEDS_CONTEXT] == len(refused)
+        assert report.examples[EXCEEDS_CONTEXT] == refused[:10]
+        assert report.kept == len(WORDS)
+    store = TextEmbeddingStore(tmp_path / "store")
+    assert store.manifest["report"] == report.to_dict()
+    assert (store.manifest["num_labels"], store.manifest["max_label_length"]) == (10, 16)
+    assert store.manifest["characters"] == sorted(set("".join(WORDS)))
+    shard = store.manifest["files"]["labels-00000"]
+    assert shard["refused"] == [[label, EXCEEDS_CONTEXT] for label in refused[:10]]
+    assert shard["unlisted"] == {EXCEEDS_CONTEXT: 6}
+
+
+def test_a_run_that_listed_all_refused_labels_is_gone_on_with(tiny_clip, corpus, tmp_path):
+    refused = [f"{i:070}" for i in range(12)]
+    corpus.write_text("\n".join([*refused, *WORDS]))
+    encoder, folder = CLIPTextEncoder(tiny_clip, SPELLED), tmp_path / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, 4)  # behind the list of labels, the manifest, and a shard with its note
+        patch.setattr(FilterReport, "MAX_EXAMPLES", 100)
+        with pytest.raises(Killed):
+            extract(corpus, folder, encoder, shard_size=15)
+    note = json.loads((folder / "labels-00000.safetensors.json").read_text())
+    assert len(note["entry"]["refused"]) == 12
+    report = extract(corpus, folder, encoder, shard_size=15)
+    assert report.dropped[EXCEEDS_CONTEXT] == 12
+    assert report.examples[EXCEEDS_CONTEXT] == refused[:10]
+    assert TextEmbeddingStore(folder).labels() == WORDS
+
+
+def unreadable(tmp_path: Path) -> Path:
+    """A corpus whose reading fails."""
+    path = tmp_path / "unreadable.jsonl"
+    path.write_text("no label")
+    return path
+
+
+@pytest.mark.parametrize("reason", ["lock", "source", "prompt", "manifest", "files"])
+def test_what_is_in_the_way_is_said_before_the_corpora_are_read(
+    tiny_clip, encoder, corpus, tmp_path, reason
+):
+    folder, options = tmp_path / "store", {}
+    locked = contextlib.nullcontext()
+    if reason == "files":
+        folder.mkdir()
+        (folder / "photo.jpg").touch()
+    else:
+        extract(corpus, folder, encoder)
+    if reason == "lock":
+        locked = lock_folder(folder)
+    elif reason == "source":
+        options = {"shard_size": 4}
+    elif reason == "prompt":
+        encoder = CLIPTextEncoder(tiny_clip, SPELLED)
+    elif reason == "manifest":
+        (folder / "manifest.json").write_text('{"name": "my web app"}')
+    message = {
+        "lock": "being written by another process",
+        "source": "these differ: shard_size is 3 there and 4 now. Choose",
+        "prompt": r"these differ: prompt\.spelling is 'word' there and 'characters' now\. Choose",
+        "manifest": "not a folder of text_embeddings",
+        "files": r"holds no manifest\.json",
+    }[reason]
+    with locked, pytest.raises((ValueError, RuntimeError), match=message):
+        extract(unreadable(tmp_path), folder, encoder, **options)
+
+
+def test_while_the_corpora_are_read_nobody_else_may_write(encoder, corpus, tmp_path):
+    class Interrupted(LabelFilter):
+        def __call__(self, labels: Iterable[str]) -> Iterator[str]:
+            for number, label in enumerate(super().__call__(labels)):
+                if number == 5:
+                    with pytest.raises(RuntimeError, match="being written by another process"):
+                        extract(tmp_path / "other.txt", tmp_path / "store", encoder)
+                yield label
+
+    (tmp_path / "other.txt").write_text("other\nwords")
+    extract(corpus, tmp_path / "store", encoder, label_filter=Interrupted())
+    assert TextEmbeddingStore(tmp_path / "store").labels() == WORDS
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "ünknown\n"])
@@ -247,7 +340,7 @@ def test_other_widths_leave_the_way_out_free(corpus, tmp_path, tmp_path_factory)
     open_clip.add_model_config(path)
     clip = load_clip("mmdptr-test-narrow", "random")
     with pytest.raises(ValueError, match="--joint-space"):
-        extract(corpus, tmp_path / "store", CLIPTextEncoder(clip))
+        extract(unreadable(tmp_path), tmp_path / "store", CLIPTextEncoder(clip))
     # What the message says works, without --overwrite.
     extract(corpus, tmp_path / "store", CLIPTextEncoder(clip, joint_space=True))
     assert TextEmbeddingStore(tmp_path / "store").width == 128

@@ -129,9 +129,9 @@ def test_seed_and_limit_choose_the_images(call, image_folder, tmp_path):
 
 
 def test_verify_finds_damage(call, text_store, orp_bank, corpus, tmp_path):
-    found = call(text_tool, corpus, "--out", text_store, "--verify")
+    found = call(text_tool, "--out", text_store, "--verify")
     assert "complete and undamaged: 200 labels" in found
-    found = call(bank_tool, "anywhere", "--out", orp_bank, "--verify")
+    found = call(bank_tool, "--out", orp_bank, "--verify")
     assert "complete and undamaged: 5 images" in found
     call(text_tool, corpus, "--out", tmp_path / "store", *CLIP)
     shard = tmp_path / "store" / "labels-00000.safetensors"
@@ -164,3 +164,10 @@ def test_mistakes_end_with_a_message(call, corpus, tmp_path, options, message):
 def test_mistakes_about_images_end_with_a_message(call, tmp_path):
     with pytest.raises(SystemExit, match=r"^Error: .*nothing is not a folder"):
         call(bank_tool, tmp_path / "nothing", "--out", tmp_path / "bank", *CLIP)
+
+
+@pytest.mark.parametrize("tool", [text_tool, bank_tool])
+def test_only_verifying_needs_no_input(call, tmp_path, capsys, tool):
+    with pytest.raises(SystemExit):
+        call(tool, "--out", tmp_path / "out", *CLIP)
+    assert "only --verify needs none" in capsys.readouterr().err

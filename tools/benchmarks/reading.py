@@ -91,7 +91,7 @@ def build_bank(folder: Path) -> None:
     """Write a bank of random features, if it is not there."""
     with ORPBankWriter(folder, {"clip": CLIP, "images": IMAGES}) as writer:
         if not writer.complete:
-            writer.add_images("images", torch.randn(IMAGES, IMAGE_TOKENS, WIDTH))
+            writer.add_images("images-00000", torch.randn(IMAGES, IMAGE_TOKENS, WIDTH))
             writer.finish(num_images=IMAGES)
 
 

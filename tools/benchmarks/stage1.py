@@ -156,7 +156,7 @@ def write_bank(folder: Path, encoder: CLIPTextEncoder) -> tuple[Tensor, ORPBank]
     """Write random features of the size of ViT-B/16's to a bank; return both."""
     noise = torch.randn(IMAGES, IMAGE_TOKENS, encoder.pooled_width)
     with ORPBankWriter(folder / "bank", {"clip": encoder.clip.identity.to_dict()}) as writer:
-        writer.add_images("images", noise)
+        writer.add_images("images-00000", noise)
         writer.finish(num_images=IMAGES)
     return noise, ORPBank(folder / "bank")
 

@@ -29,7 +29,7 @@ from mmdptr.datasets import LabelFilter
 from mmdptr.datasets.corpora import iter_corpora
 from mmdptr.embeddings.text_embedding_store import hash_labels
 from mmdptr.extraction.arguments import exit_with_message
-from mmdptr.rendering import Fonts, WordRenderer, WordSource, contact_sheet, read_pictures
+from mmdptr.rendering import Fonts, Pictures, WordRenderer, WordSource, contact_sheet
 from mmdptr.writing import read_alphabet
 
 HELD_OUT = 0.01
@@ -77,9 +77,9 @@ def split_words(words: Sequence[str], images: dict[str, int]) -> dict[str, list[
 
 @cache
 def load_renderer(fonts: tuple[str, ...], backgrounds: str) -> WordRenderer:
-    """Load fonts and pictures once a process."""
+    """Load fonts and find pictures once a process."""
     torch.set_num_threads(1)
-    return WordRenderer(Fonts(fonts), read_pictures(backgrounds))
+    return WordRenderer(Fonts(fonts), Pictures(backgrounds))
 
 
 def render(

@@ -18,16 +18,24 @@ def read(path: Path, out: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Give the folder that it belongs to.")
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines, which also splits at separators that JSON strings may hold, such as U+2028.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             entry = json.loads(line)
-            entry["filename"] = os.path.relpath(path.parent / entry["filename"], out)
-            entry["text"] = str(entry["text"])
+            image, text = path.parent / entry["filename"], entry["text"]
+            if type(text) not in (str, int, float):
+                raise TypeError(f"A text is {text!r}.")
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f'{path}, line {number}: found {line[:60]!r}, expected {{"filename": "...", '
-                '"text": "..."}.'
+                '"text": "..."}, in which a text may be a number.'
             ) from error
+        # ".." leads out of the folder that a symbolic link stands for, not out of the link's own.
+        image = image.parent.resolve() / image.name
+        entry["filename"] = os.path.relpath(image, out.resolve())
+        entry["text"] = str(text)
         entries.append(entry)
     return entries
 

@@ -82,10 +82,16 @@ def main() -> None:
     whole = (x for script in args.whole_scripts for x in characters_of(script))
     always = {*args.always, *(x for x in whole if label_filter.normalise(x) == x)}
     draft = draft_dictionary(labels, args.min_count, args.clusters, always, args.scripts)
+    if not draft.kept:
+        raise ValueError(
+            f"No class is left of {draft.labels:,} labels, such as {draft.examples[0]!r}. Lower "
+            "--min-count, or name other --scripts."
+        )
+    description = describe(draft)  # before anything is written: a package may be missing
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("".join(f"{unit}\n" for unit in draft.kept), encoding="utf-8")
     print(label_filter.report)
-    print(describe(draft))
+    print(description)
     print(f"{args.out}: {len(draft.kept)} classes.")
 
 

@@ -27,9 +27,10 @@ from tqdm import tqdm
 
 from mmdptr.datasets import LabelFilter
 from mmdptr.datasets.corpora import iter_corpora
+from mmdptr.embeddings.sharded_folder import write_atomically
 from mmdptr.embeddings.text_embedding_store import hash_labels
 from mmdptr.extraction.arguments import exit_with_message
-from mmdptr.rendering import Fonts, WordRenderer, WordSource, contact_sheet, read_pictures
+from mmdptr.rendering import Fonts, Pictures, WordRenderer, WordSource, contact_sheet
 from mmdptr.writing import read_alphabet
 
 HELD_OUT = 0.01
@@ -77,9 +78,9 @@ def split_words(words: Sequence[str], images: dict[str, int]) -> dict[str, list[
 
 @cache
 def load_renderer(fonts: tuple[str, ...], backgrounds: str) -> WordRenderer:
-    """Load fonts and pictures once a process."""
+    """Load fonts and find pictures once a process."""
     torch.set_num_threads(1)
-    return WordRenderer(Fonts(fonts), read_pictures(backgrounds))
+    return WordRenderer(Fonts(fonts), Pictures(backgrounds))
 
 
 def render(
@@ -115,7 +116,7 @@ def write_shard(
 
 
 def check_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Write down what a folder is made of, or compare.
+    """Write down what a folder is to be made of, or compare.
 
     Raises:
         ValueError: The folder holds images of other settings.
@@ -131,7 +132,7 @@ def check_settings(out: Path, settings: dict[str, Any]) -> None:
             )
     else:
         out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_atomically(file, (json.dumps(settings, indent=2) + "\n").encode())
     for left in out.glob("*.partial"):
         shutil.rmtree(left)
 
@@ -168,23 +169,29 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    fonts = load_renderer(tuple(args.fonts), args.backgrounds).fonts
     characters = read_alphabet(args.dictionary) if args.dictionary else None
     label_filter = LabelFilter(characters, max_length=args.max_length)
-    found = [x for x in label_filter(iter_corpora(args.corpora)) if " " not in x]
-    fonts = Fonts(args.fonts)
+    labels = list(label_filter(iter_corpora(args.corpora)))
+    found = [label for label in labels if " " not in label]
     numbers = {"val": args.val_images, "train": args.images}
     words = split_words([word for word in found if fonts.can_draw(word)], numbers)
     print(label_filter.report)
+    print(f"{len(labels) - len(found):,} of {len(labels):,} labels are several words.")
     print(f"{len(found) - sum(map(len, words.values())):,} of {len(found):,} words have no font.")
     others = ("corpora", "out", "workers")
     settings = {key: value for key, value in vars(args).items() if key not in others}
     settings.update(words={key: len(x) for key, x in words.items()})
-    check_settings(args.out, settings)
     shards = [
         Shard(split, number, min(args.shard_size, images - first))
         for split, images in numbers.items()
         for number, first in enumerate(range(0, images, args.shard_size))
     ]
+    # Drawn before the settings are written down: those that fail must not bind the folder.
+    first = shards[0]._replace(size=min(SAMPLES, shards[0].size))
+    images = [Image.open(io.BytesIO(x)) for x, _ in render(first, settings, words[first.split])]
+    check_settings(args.out, settings)
+    contact_sheet(images, 6).save(args.out / "sample.png")
     missing = [shard for shard in shards if not (args.out / shard.name).exists()]
     done = sum(x.size for x in shards) - sum(x.size for x in missing)
     with (
@@ -195,9 +202,6 @@ def main() -> None:
         for shard in pool.map(write, missing):
             bar.update(shard.size)
     write_annotations(args.out, shards)
-    first = shards[0]._replace(size=min(SAMPLES, shards[0].size))
-    images = [Image.open(io.BytesIO(x)) for x, _ in render(first, settings, words[first.split])]
-    contact_sheet(images, 6).save(args.out / "sample.png")
     print(
         f"{args.out}: {args.images} images to train on and {args.val_images} of words held out; "
         f"look at {args.out / 'sample.png'}."

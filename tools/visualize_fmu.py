@@ -41,12 +41,16 @@ def parse_args() -> argparse.Namespace:
 
 def read(model: nn.Module, dataset: Dataset, index: int) -> Reading:
     """Read one test image and keep what the FMU looked at."""
-    batch = model.data_preprocessor(pseudo_collate([dataset[index]]), training=False)
+    item = dataset[index]
+    batch = model.data_preprocessor(pseudo_collate([item]), training=False)
     inputs, samples = batch["inputs"], batch["data_samples"]
     with torch.no_grad():
         attention = model.merge_attention(inputs, samples)[0]
         sample = model.predict(inputs, samples)[0]
-    image = mmcv.imread(sample.img_path, channel_order="rgb")
+    if sample.img_path is None:  # of an LMDB: there is what the model gets, in BGR
+        image = item["inputs"].permute(1, 2, 0).flip(-1).numpy()
+    else:
+        image = mmcv.imread(sample.img_path, channel_order="rgb")
     prediction, truth = sample.pred_text.item, sample.gt_text.item
     return Reading(image, truth, prediction, attention.float().cpu().numpy())
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmdptr contributors. SPDX-License-Identifier: Apache-2.0
 """Words drawn as if they had been cut from photographs."""
 
-from .backgrounds import draw_background, read_pictures
+from .backgrounds import Pictures, draw_background
 from .colours import luminance, pick_text_colour, random_colours
 from .contact_sheet import contact_sheet
 from .distortions import camera_distortions, view_distortions
@@ -11,6 +11,7 @@ from .word_source import WordSource
 
 __all__ = [
     "Fonts",
+    "Pictures",
     "WordRenderer",
     "WordSource",
     "camera_distortions",
@@ -19,6 +20,5 @@ __all__ = [
     "luminance",
     "pick_text_colour",
     "random_colours",
-    "read_pictures",
     "view_distortions",
 ]

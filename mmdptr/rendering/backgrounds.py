@@ -2,6 +2,7 @@
 """What letters stand on."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +15,47 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 SIDE = 240  # pixels
 
 
-def read_pictures(folder: str | Path) -> list[Image.Image]:
-    """Read the middle squares of all photographs of a folder and its subfolders, at one size.
+class Pictures(Sequence[Image.Image]):
+    """The middle squares of all photographs of a folder and its subfolders, at one size.
+
+    Each is opened when it is drawn, for there may be thousands; the latest ones are kept.
+
+    Args:
+        folder (str or Path): Folder of ``.jpg``, ``.jpeg`` and ``.png`` files.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    paths = sorted(x for x in Path(folder).rglob("*") if x.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise FileNotFoundError(
-            f"No {', '.join(SUFFIXES)} in {folder}. Give photographs without text."
-        )
-    pictures = []
-    for path in paths:
+
+    def __init__(self, folder: str | Path) -> None:
+        self.paths = sorted(x for x in Path(folder).rglob("*") if x.suffix.lower() in SUFFIXES)
+        if not self.paths:
+            raise FileNotFoundError(
+                f"No {', '.join(SUFFIXES)} in {folder}. Give photographs without text."
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> Image.Image:  # type: ignore[override]  # no slices
+        return read_square(self.paths[number])
+
+
+@lru_cache(maxsize=128)
+def read_square(path: Path) -> Image.Image:
+    """Read the middle square of a photograph.
+
+    Raises:
+        OSError: The file is not a photograph, or broken.
+    """
+    try:
         with Image.open(path) as image:
+            image.draft("RGB", (SIDE, SIDE))  # decodes large JPEGs at a fraction of their size
             left, top = ((side - min(image.size)) // 2 for side in image.size)
             box = (left, top, left + min(image.size), top + min(image.size))
-            pictures.append(image.convert("RGB").resize((SIDE, SIDE), box=box))
-    return pictures
+            return image.convert("RGB").resize((SIDE, SIDE), box=box)
+    except (OSError, SyntaxError) as error:  # Pillow has the latter for some PNGs
+        raise OSError(f"{path} is not a photograph, or broken: {error}. Delete it.") from error
 
 
 def draw_background(

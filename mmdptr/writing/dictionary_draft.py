@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .alphabet import Alphabet, graphemes
-from .scripts import count_scripts, scripts_of
+from .scripts import count_scripts, script_code, script_name, scripts_of
 
 EXAMPLES = 10
 
@@ -41,11 +41,15 @@ class DictionaryDraft:
         """Return pairs of units that look alike, such as the Latin and the Cyrillic a.
 
         Raises:
-            ModuleNotFoundError: ``confusable_homoglyphs`` is not installed.
+            ValueError: ``confusable_homoglyphs`` is not installed.
         """
-        # Unicode's list of them (UTS 39).
-        from confusable_homoglyphs import confusables
-
+        try:
+            from confusable_homoglyphs import confusables  # Unicode's list of them (UTS 39)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                "Looking for characters that look alike needs the package confusable_homoglyphs: "
+                "pip install 'mmdptr[languages]'."
+            ) from error
         pairs = set()
         for unit in self.kept:
             for found in confusables.is_confusable(unit, greedy=True) or []:
@@ -73,17 +77,19 @@ def draft_dictionary(
         clusters (bool): Whether grapheme clusters may be units. Defaults to False: only characters.
         always (Iterable[str]): Characters that are units, whether they occur or not.
             Defaults to ().
-        scripts (Iterable[str]): Names of the scripts whose characters may be units,
+        scripts (Iterable[str]): English names of the scripts whose characters may be units,
             ``'Common'`` for those of all. Defaults to (): any.
 
     Returns:
         DictionaryDraft: What was found.
 
     Raises:
-        ValueError: There are no labels, or ``min_count`` is not positive.
+        ValueError: There are no labels, ``min_count`` is not positive, or Unicode has no such
+            script.
     """
     if min_count < 1:
         raise ValueError(f"min_count is {min_count}, expected 1 or more.")
+    always, scripts = set(always), {script_name(script_code(name)) for name in scripts}
     texts = list(labels)
     if not texts:
         raise ValueError("There are no labels to make a dictionary of.")
@@ -92,7 +98,6 @@ def draft_dictionary(
         found = Counter(cluster for text in texts for cluster in graphemes(text))
         frequent = {x for x, count in found.items() if len(x) > 1 and count >= min_count}
     alphabet = Alphabet(frequent | {" "})
-    always, scripts = set(always), set(scripts)
     counts = Counter(dict.fromkeys(always, 0))
     counts.update(unit for text in texts for unit in alphabet.split(text))
     kept = {

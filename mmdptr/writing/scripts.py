@@ -25,15 +25,25 @@ def script_name(code: str) -> str:
     return str(unicodedata.script_name(code)).replace("_", " ")
 
 
+def script_code(name: str) -> str:
+    """Return the code of a script, such as ``'Grek'`` for Greek, in upper or lower case.
+
+    Raises:
+        ValueError: Unicode has no script of this English name.
+    """
+    code = unicodedata.script_code(name, default="")
+    if not code:
+        raise ValueError(f"Unicode has no script {name!r}. Expected e.g. 'Telugu' or 'Hebrew'.")
+    return code
+
+
 def characters_of(script: str) -> list[str]:
     """Return all letters, marks and digits of a script, by code points.
 
     Raises:
         ValueError: Unicode has no script of this English name.
     """
-    code = unicodedata.script_code(script, default="")
-    if not code:
-        raise ValueError(f"Unicode has no script {script!r}. Expected e.g. 'Telugu' or 'Hebrew'.")
+    code = script_code(script)
     return [
         character
         for character in map(chr, range(sys.maxunicode + 1))

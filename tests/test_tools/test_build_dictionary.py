@@ -61,3 +61,16 @@ def test_whole_scripts_need_no_words(build: Build, tmp_path: Path) -> None:
     units = (tmp_path / "out" / "dict.txt").read_text(encoding="utf-8").split()
     assert {*"ёжџఈజు"} <= {*units}
     assert not {*units} & {*"ЁЖ"}, "labels are in lower case"
+
+
+def test_nothing_is_written_where_something_is_missing(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match=r"No class is left of 2 labels, such as 'ab'\. Lower"):
+        build(["ab", "cd"], "--min-count", "2")
+    with pytest.raises(SystemExit, match="No class is left"):
+        build(["ab"], "--scripts", "bengali")
+    monkeypatch.setitem(sys.modules, "confusable_homoglyphs", None)  # as if not installed
+    with pytest.raises(SystemExit, match=r"pip install 'mmdptr\[languages\]'"):
+        build(["ab"])
+    assert not (tmp_path / "out").exists()

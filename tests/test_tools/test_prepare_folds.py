@@ -22,7 +22,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def lines(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 @pytest.fixture
@@ -125,7 +125,46 @@ def test_what_cannot_be_split_is_refused(
         call(annotations, "--out", tmp_path / "folds", *options)
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"text": "a"}'])
+def test_names_are_those_of_the_crops_through_symbolic_links(
+    call: Callable[..., None], annotations: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk" / "large" / "real").mkdir(parents=True)
+    (tmp_path / "disk" / "large" / "real" / "0.jpg").touch()
+    (tmp_path / "data").symlink_to(tmp_path / "disk" / "large")
+    (annotations.parent / "all").symlink_to(tmp_path / "data" / "real")
+    (annotations.parent / "1.jpg").symlink_to(tmp_path / "data" / "real" / "0.jpg")
+    for name in ("all/0.jpg", "all/../real/0.jpg", "1.jpg"):
+        annotations.write_text(f"{json.dumps({'filename': name, 'text': 'a'})}\n" * 2)
+        call(annotations, "--out", tmp_path / "data" / "folds", "--folds", 2)
+        (entry,) = lines(tmp_path / "data" / "folds" / "0_train.jsonl")
+        assert (tmp_path / "data" / "folds" / entry["filename"]).is_file()
+        assert Path(entry["filename"]).name == Path(name).name
+
+
+def test_a_text_may_hold_any_separator_or_be_a_number(
+    call: Callable[..., None], annotations: Path, tmp_path: Path
+) -> None:
+    texts = ["a\u2028b", "c\x85d", 12, 1.5]
+    entries = [
+        json.dumps({"filename": f"{i}.jpg", "text": text}, ensure_ascii=False)
+        for i, text in enumerate(texts)
+    ]
+    annotations.write_text("\n\n".join(entries) + "\n \n", encoding="utf-8")
+    call(annotations, "--out", tmp_path / "folds", "--folds", 2)
+    tested = [x for i in range(2) for x in lines(tmp_path / "folds" / f"{i}_test.jsonl")]
+    found = {x["filename"]: x["text"] for x in tested}
+    assert found == {f"../crops/{i}.jpg": str(text) for i, text in enumerate(texts)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[1]",
+        '{"text": "a"}',
+        *(f'{{"filename": "a.jpg", "text": {x}}}' for x in ("null", "true", "[1]")),
+    ],
+)
 def test_a_line_that_is_no_annotation_is_named(
     call: Callable[..., None], annotations: Path, tmp_path: Path, line: str
 ) -> None:

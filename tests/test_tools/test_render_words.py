@@ -109,12 +109,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(make, tmp_path: Path)
 def test_words_without_a_font_or_outside_the_dictionary_are_left_out(
     make, sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "dict.txt").write_text("\n".join("abcdefghioulmnrst日本"), encoding="utf-8")
+    (tmp_path / "dict.txt").write_text("\n".join("abcdefghioulmnrstw 日本"), encoding="utf-8")
     more = tmp_path / "more.txt"
-    more.write_text("日本\nжук\n", encoding="utf-8")
+    more.write_text("日本\nжук\ntwo cars\n", encoding="utf-8")
     make(tmp_path / "out", str(more), "--dictionary", str(tmp_path / "dict.txt"), "--codes", "0")
     printed = capsys.readouterr().out
     assert "'ж' U+0436: 1" in printed
+    assert f"1 of {len(WORDS) + 2:,} labels are several words" in printed
     assert f"1 of {len(WORDS) + 1:,} words have no font" in printed
     lines = (tmp_path / "out" / "train.jsonl").read_text().splitlines()
     assert {json.loads(line)["text"].lower() for line in lines} <= set(WORDS)
@@ -124,6 +125,41 @@ def test_a_folder_of_other_settings_is_refused(make, tmp_path: Path) -> None:
     tmp_path.joinpath("settings.json").write_text(json.dumps({"seed": 0}))
     with pytest.raises(SystemExit, match="made with other settings: fonts"):
         make(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--backgrounds", "bgg"), "in bgg. Give photographs"),
+        (("--fonts", str(Path(FONT).with_name("DejaVuSansDisplay.ttf"))), "none of 1 fonts has"),
+        (("--shard-size", "0"), "must not be zero"),
+    ],
+)
+def test_a_command_that_fails_does_not_stand_in_the_way_of_the_right_one(
+    make, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    signs = tmp_path / "signs.txt"
+    signs.write_text("\n".join(WORDS) + "\n∏\n∐\n", encoding="utf-8")
+    few = ("--images", "3", "--val-images", "0")
+    with pytest.raises(SystemExit, match=message):
+        make(tmp_path / "out", str(signs), *few, *options)
+    make(tmp_path / "out", *few)
+    assert (tmp_path / "out" / "train.jsonl").is_file()
+
+
+def test_settings_are_written_whole_or_not_at_all(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(file: int) -> None:
+        raise OSError("No space left on device")
+
+    few = ("--images", "3", "--val-images", "0")
+    monkeypatch.setattr(tool.os, "fsync", full_disk)
+    with pytest.raises(SystemExit, match="No space left"):
+        make(tmp_path / "out", *few)
+    assert not [*(tmp_path / "out").iterdir()]
+    monkeypatch.undo()
+    make(tmp_path / "out", *few)
 
 
 def test_too_few_words_are_refused() -> None:

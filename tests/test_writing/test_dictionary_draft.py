@@ -49,6 +49,12 @@ def test_other_scripts_are_left_out() -> None:
     assert (draft.lost, draft.longest) == (2, 1)
 
 
+def test_scripts_may_be_written_in_any_case() -> None:
+    assert [*draft_dictionary(["aж১"], scripts=["bengali", "CYRILLIC"]).kept] == ["ж", "১"]
+    with pytest.raises(ValueError, match="no script 'Bengal'"):
+        draft_dictionary(["a"], scripts=["Latin", "Bengal"])
+
+
 def test_scripts_and_look_alikes_are_named() -> None:
     draft = draft_dictionary(["a0", "оO", "аc"])  # the second o and the second a are Cyrillic
     assert draft.scripts() == {"Latin": 3, "Cyrillic": 2, "Common": 1}

@@ -118,7 +118,7 @@ def test_the_last_good_checkpoint_stays(
     assert torch.load(tmp_path / kept)["state_dict"]["weight"].isfinite().all()
 
 
-def look_in_one_of_two(rank: int) -> None:
+def look_in_one_of_two(rank: int, _: Path) -> None:
     hook = NonFiniteLossHook(interval=1)
     hook.after_train_iter(runner(), 0, outputs={"loss": torch.tensor(1.0)})
     loss, found = [(torch.tensor(1.0), "another process"), (NAN, "the loss")][rank]

@@ -2,16 +2,13 @@
 """Stage 1 inside the training of stage 2."""
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmocr.registry import HOOKS
@@ -19,6 +16,7 @@ from torch import nn
 
 from mmdptr.datasets.text_embeddings import open_text_embeddings
 from mmdptr.embeddings import ORPBank
+from mmdptr.engine.cache_folder import alone_in, ask_main_process, find_checkpoint
 from mmdptr.engine.decoder_loading import PARTS, load_decoder
 from mmdptr.engine.image_survey import survey_images
 from mmdptr.engine.isolation import isolated_runner
@@ -133,8 +131,8 @@ class DPTRPretrainHook(Hook):
         key = fingerprint(cfg, store, bank)[:12]
         folder = Path(self.pretrain_dir or Path(runner.work_dir) / "dptr_pretrain") / key
         decoder = folder / EXPORT
-        with _alone_in(folder):
-            if decoder.is_file():
+        with alone_in(folder):
+            if ask_main_process(decoder.is_file):
                 runner.logger.info("Stage 1 was run before with the same settings: %s.", decoder)
                 return decoder
             runner.logger.info("Stage 1: pre-training the decoder in %s.", folder)
@@ -147,7 +145,10 @@ class DPTRPretrainHook(Hook):
         cfg.work_dir = str(folder)
         cfg.launcher = runner._launcher
         cfg.env_cfg = runner.cfg.get("env_cfg", {})
-        cfg.resume = True
+        checkpoint = ask_main_process(partial(find_checkpoint, folder))
+        cfg.resume = checkpoint is not None
+        if checkpoint:
+            cfg.load_from = str(checkpoint)
         if (runner.cfg.get("auto_scale_lr") or {}).get("enable"):
             base = {"base_batch_size": cfg.train_dataloader.batch_size}
             cfg.auto_scale_lr = {**base, **(cfg.get("auto_scale_lr") or {}), "enable": True}
@@ -171,22 +172,3 @@ class DPTRPretrainHook(Hook):
 
 def _unwrapped(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a cache folder; they wait, and find the decoder there."""
-    lock = FileLock(folder.with_suffix(".lock"))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if is_main_process():
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            print_log(f"Another training runs stage 1 in {folder}; waiting for it.", "current")
-            lock.acquire()
-    barrier()
-    try:
-        yield
-        barrier()  # the first process writes the decoder, all load it
-    finally:
-        lock.release()

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -17,7 +18,7 @@ from torch import nn
 from mmdptr.datasets.text_embeddings import open_text_embeddings
 from mmdptr.embeddings import ORPBank
 from mmdptr.engine.cache_folder import alone_in, ask_main_process, find_checkpoint
-from mmdptr.engine.decoder_loading import PARTS, load_decoder
+from mmdptr.engine.decoder_loading import DECODER, PARTS, QUERIES, load_decoder
 from mmdptr.engine.image_survey import survey_images
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
@@ -36,6 +37,10 @@ class DPTRPretrainHook(Hook):
     depends on, so a decoder that is there already is taken as it is, and of several trainings that
     share the folder one runs stage 1 while the others wait. It is then loaded into the
     recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
+
+    A decoder that ``load_from`` gives whole is kept, and stage 1 left out: what was fine-tuned
+    before is fine-tuned further. A checkpoint without a decoder, or with one of other sizes, such
+    as other classes, gives the rest of the model, and stage 1 the decoder.
 
     Args:
         embeddings (str or dict, optional): Folder of the text-embedding store, or the arguments of
@@ -101,14 +106,43 @@ class DPTRPretrainHook(Hook):
         self.config = config
         self.cfg_options = cfg_options
         self.pretrain_dir = pretrain_dir
+        self._given: dict[str, torch.Size] = {}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Note what ``load_from`` gives."""
+        state = checkpoint.get("state_dict", checkpoint)
+        tensors = {k: x for k, x in state.items() if isinstance(x, torch.Tensor)}
+        self._given = {k.removeprefix("module."): x.shape for k, x in tensors.items()}
 
     def before_train(self, runner: Runner) -> None:
         """Pre-train, unless it was done, and load the decoder."""
         if runner.iter > 0:
             runner.logger.info("Stage 2 is resumed; its decoder was pre-trained before.")
             return
+        if self._is_given(runner):
+            return
         checkpoint = self.checkpoint or self._pretrain(runner)
         load_decoder(_unwrapped(runner), checkpoint, self.load, self.remap_dictionary, self.twins)
+
+    def _is_given(self, runner: Runner) -> bool:
+        """Say what becomes of a decoder in ``load_from``, and return whether it is kept."""
+        prefix = f"{DECODER}." if DECODER in self.load else QUERIES
+        parameters = _unwrapped(runner).named_parameters()
+        wanted = {k: x.shape for k, x in parameters if k.startswith(prefix)}
+        given = {k: shape for k, shape in self._given.items() if k in wanted}
+        if not given:
+            return False
+        if given != wanted:
+            runner.logger.warning(
+                "load_from holds only a part of the decoder, or one of other sizes: that of "
+                "stage 1 takes its place."
+            )
+            return False
+        runner.logger.warning(
+            "load_from holds the whole decoder, which is kept: stage 1 is left out. To pre-train "
+            "the decoder, leave out load_from, or its tensors of the decoder."
+        )
+        return True
 
     def _pretrain(self, runner: Runner) -> Path:
         """Run stage 1 where it has not been run, and return its decoder."""

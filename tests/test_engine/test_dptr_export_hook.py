@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmocr.registry import HOOKS, MODELS
 
 from mmdptr.engine import DPTRExportHook, load_decoder
@@ -12,7 +13,8 @@ from tests.builders import nrtr, nrtr_decoder
 
 
 def runner(**attributes: Any) -> Any:
-    return SimpleNamespace(**{"work_dir": "runs/x", **attributes})
+    alone = {"call_hook": lambda *_, **__: None, "work_dir": "runs/x"}
+    return SimpleNamespace(**{**alone, **attributes})
 
 
 @pytest.fixture
@@ -37,6 +39,26 @@ def test_decoder_is_written_with_its_description(stage1: Any, tmp_path: Path) ->
     assert all(torch.equal(content["state_dict"][key], state[key]) for key in wanted)
     recognizer = MODELS.build(nrtr(neck={"type": "FMU"}))
     assert load_decoder(recognizer, tmp_path / "decoder.pth").loaded == len(wanted) - 1
+
+
+def test_averaged_weights_are_what_is_written(stage1: Any, tmp_path: Path) -> None:
+    averaging = EMAHook(momentum=0.5)
+
+    def call_hook(name: str, **arguments: Any) -> None:
+        getattr(averaging, name)(training, **arguments)
+
+    training = runner(model=stage1, work_dir=tmp_path, iter=5, call_hook=call_hook)
+    averaging.before_run(training)
+    key = "decoder.classifier.weight"
+    before = stage1.state_dict()[key].clone()
+    averaging.after_train_iter(training, 0)  # the first one is a copy
+    with torch.no_grad():
+        stage1.decoder.classifier.weight += 1
+    averaging.after_train_iter(training, 1)
+    DPTRExportHook().after_train(training)
+    written = torch.load(tmp_path / "decoder.pth", weights_only=True)["state_dict"]
+    torch.testing.assert_close(written[key], before + 0.5)
+    torch.testing.assert_close(stage1.state_dict()[key], before + 1)  # trained on as it was
 
 
 def test_checkpoints_are_described_too(stage1: Any) -> None:

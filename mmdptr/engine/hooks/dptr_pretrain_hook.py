@@ -62,8 +62,8 @@ class DPTRPretrainHook(Hook):
             to ().
         epochs (int, optional): Epochs of stage 1. Defaults to those of its config.
         noise_scale (float, optional): ORP's scale. Defaults to that of the config.
-        config (str, optional): Config file of stage 1 without model and data. Defaults to
-            ``configs/_base_/dptr_pretrain.py`` of this package.
+        config (str, optional): Config file of stage 1, with data loaders and a schedule, but
+            without the decoder. Defaults to ``configs/_base_/dptr_pretrain.py`` of this package.
         cfg_options (dict, optional): Settings over it by dotted name, such as
             ``{'optim_wrapper.optimizer.lr': 1e-3}``. Defaults to None.
         pretrain_dir (str, optional): Where decoders are cached; share one between work dirs to
@@ -197,11 +197,12 @@ class DPTRPretrainHook(Hook):
             # Its persistent workers must end before those of stage 2 are forked.
             del stage1
             gc.collect()
-        return ", ".join(
+        found = (
             f"{name.removeprefix('val/')} {history.current():.4f}"
             for name, history in scalars.items()
             if name.startswith("val/") and "spelling" in name
         )
+        return ", ".join(found) or "not validated"
 
 
 def _unwrapped(runner: Runner) -> nn.Module:

@@ -62,7 +62,8 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 
-default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1))
+# Two: MMEngine deletes the old one before it writes the new one, and may be killed in between.
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2))
 custom_hooks = [
     dict(type='EpochSeedHook'),  # resumed, it ends with the same bits
     dict(type='NonFiniteLossHook'),

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmocr.registry import TASK_UTILS
 
@@ -17,6 +17,9 @@ from mmdptr.embeddings import ORPBank, manifest_hash
 from mmdptr.models.memory import argument_of, find_memory_layout
 
 DEFAULT_CONFIG = "_base_/dptr_pretrain.py"
+
+OUR_HOOKS = {"EpochSeedHook", "NonFiniteLossHook", "DPTRExportHook"}
+"""set[str]: Hooks of stage 1 that do not change its decoder, unlike one such as EMAHook."""
 
 
 def config_folder() -> Path:
@@ -65,9 +68,15 @@ def build_pretrain_config(
         Config: A config that MMEngine's runner trains.
 
     Raises:
-        ValueError: Typeset text is for recognizers with an FMU and for stores of spelled labels.
+        ValueError: The config has no data, or its training no epochs to set; or typeset text,
+            which is for recognizers with an FMU and for stores of spelled labels.
     """
     cfg = Config.fromfile(config or config_folder() / DEFAULT_CONFIG)
+    if not cfg.get("train_dataloader"):
+        raise ValueError(
+            f"{config} has no train_dataloader; stage 1 needs data loaders and a schedule. Begin "
+            f"it with _base_ = ['{config_folder() / DEFAULT_CONFIG}']."
+        )
     decoder = recognizer["decoder"]
     memory = recognizer.get("memory")
     layout = find_memory_layout(decoder, memory)
@@ -99,7 +108,7 @@ def build_pretrain_config(
             "current",
             logging.WARNING,
         )
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+    for loader in _loaders(cfg):
         dataset = loader.dataset
         dataset.embeddings = store.config
         if isinstance(store.config, dict):  # CLIP computes in this process
@@ -107,11 +116,20 @@ def build_pretrain_config(
         dataset.verify_checksums = False  # the caller has
         dataset.dictionary = decoder["dictionary"]
         dataset.max_seq_len = argument_of(decoder, "max_seq_len")
-        dataset.pipeline = _with_bank(dataset.pipeline, bank, noise_scale)
+        if bank is not None:
+            dataset.pipeline = _with_bank(dataset.pipeline, bank, noise_scale)
     if epochs is not None:
         _set_epochs(cfg, epochs)
     cfg.merge_from_dict(cfg_options or {})
+    if bank is None:  # only now: the options name the steps of the file by their place
+        for loader in _loaders(cfg):
+            loader.dataset.pipeline = [x for x in loader.dataset.pipeline if x["type"] != "ORP"]
     return cfg
+
+
+def _loaders(cfg: Config) -> list[ConfigDict]:
+    """Return the data loaders; validation may be left out."""
+    return [x for x in (cfg.train_dataloader, cfg.get("val_dataloader")) if x]
 
 
 def _check_typesetting(recognizer: dict[str, Any], store: TextEmbeddings) -> None:
@@ -131,11 +149,9 @@ def _check_typesetting(recognizer: dict[str, Any], store: TextEmbeddings) -> Non
 
 
 def _with_bank(
-    pipeline: list[dict[str, Any]], bank: ORPBank | None, scale: float | None
+    pipeline: list[dict[str, Any]], bank: ORPBank, scale: float | None
 ) -> list[dict[str, Any]]:
-    """Point ORP to the bank, or leave it out where there is none."""
-    if bank is None:
-        return [step for step in pipeline if step["type"] != "ORP"]
+    """Point ORP to the bank."""
     settings: dict[str, Any] = {"bank": str(bank.folder), "verify_checksums": False}
     if scale is not None:
         settings["scale"] = scale
@@ -144,21 +160,30 @@ def _with_bank(
 
 def _set_epochs(cfg: Config, epochs: int) -> None:
     """Change the number of epochs, and whatever of the schedule ended with the old number."""
-    old = cfg.train_cfg.max_epochs
+    old = cfg.train_cfg.get("max_epochs")
+    if old is None:
+        raise ValueError(
+            f"Found epochs={epochs}, but the config of stage 1 does not train by epochs: "
+            f"train_cfg={cfg.train_cfg.to_dict()}. Leave out `epochs`, and set "
+            "cfg_options={'train_cfg.max_iters': ...} instead."
+        )
     cfg.train_cfg.max_epochs = epochs
-    for scheduler in cfg.param_scheduler:
+    schedulers = cfg.get("param_scheduler") or []
+    if isinstance(schedulers, dict):  # MMEngine takes a single one, too
+        schedulers = [schedulers]
+    for scheduler in schedulers:
         for key in ("end", "T_max", "total_steps"):
             if scheduler.get(key) == old:
                 scheduler[key] = epochs
     # With one epoch there is nothing left for a scheduler that begins after the first.
-    cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get("begin", 0) < epochs]
+    cfg.param_scheduler = [s for s in schedulers if s.get("begin", 0) < epochs]
 
 
 def fingerprint(cfg: Config, store: TextEmbeddings, bank: ORPBank | None) -> str:
     """Return a hash of all that a pre-trained decoder depends on.
 
     Paths do not count but what lies there: the content of the store, the bank and the dictionary.
-    Neither do workers, logging and validation.
+    Neither do workers, logging, checkpoints and validation, nor the hooks of our own config.
     """
     model = cfg.model.to_dict()
     dictionary = TASK_UTILS.build(model["decoder"].pop("dictionary"))
@@ -175,10 +200,15 @@ def fingerprint(cfg: Config, store: TextEmbeddings, bank: ORPBank | None) -> str
         "dataset": dataset,
         "batch_size": cfg.train_dataloader.batch_size,
         "optimizer": cfg.optim_wrapper.to_dict(),
-        "scheduler": cfg.param_scheduler,
-        "epochs": cfg.train_cfg.max_epochs,
+        "scheduler": cfg.get("param_scheduler"),
+        "epochs": cfg.train_cfg.get("max_epochs"),
         "seed": cfg.get("randomness", {}).get("seed"),
         "store": manifest_hash(store.manifest),
         "bank": manifest_hash(bank.manifest) if bank else None,
     }
+    # Named only where there are some, so that decoders of earlier versions stay valid.
+    hooks = [x for x in cfg.get("custom_hooks") or [] if x["type"] not in OUR_HOOKS]
+    content |= {"hooks": hooks} if hooks else {}
+    iters = cfg.train_cfg.get("max_iters")
+    content |= {"iters": iters} if iters else {}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

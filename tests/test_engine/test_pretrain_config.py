@@ -113,6 +113,72 @@ def test_config_of_ones_own(store: TextEmbeddingStore, tmp_path: Path) -> None:
     assert cfg.model.type == "DPTRPretrainer"
 
 
+ITERATIONS = """
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters={iters}, val_interval=500)
+param_scheduler = dict(_delete_=True, type='ConstantLR', factor=0.5, end={iters}, by_epoch=False)
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500))
+"""
+NO_VALIDATION = "val_dataloader = val_cfg = val_evaluator = None"
+ONE_SCHEDULER = "param_scheduler = dict(_delete_=True, type='CosineAnnealingLR', T_max=20)"
+
+
+def own_config(folder: Path, text: str) -> str:
+    base = config_folder() / "_base_" / "dptr_pretrain.py"
+    (folder / "own.py").write_text(f"_base_ = ['{base}']\n{text}")
+    return str(folder / "own.py")
+
+
+def test_config_that_counts_iterations(store: TextEmbeddingStore, tmp_path: Path) -> None:
+    keys = set()
+    for iters in (1000, 1000, 2000):
+        own = own_config(tmp_path, ITERATIONS.format(iters=iters))
+        cfg = build_pretrain_config(nrtr(), store, None, own)
+        keys.add(fingerprint(cfg, store, None))
+    assert len(keys) == 2
+    with pytest.raises(ValueError, match=r"epochs=5, but .*'max_iters': 2000.*Leave out `epochs`"):
+        build_pretrain_config(nrtr(), store, None, own, epochs=5)
+
+
+def test_config_without_validation(
+    store: TextEmbeddingStore, bank: ORPBank, tmp_path: Path
+) -> None:
+    own = own_config(tmp_path, NO_VALIDATION)
+    cfg = build_pretrain_config(nrtr(), store, bank, own)
+    assert cfg.val_dataloader is None
+    assert fingerprint(cfg, store, bank) == key(store, bank, seed=None)
+
+
+def test_config_with_one_scheduler(store: TextEmbeddingStore, tmp_path: Path) -> None:
+    own = own_config(tmp_path, ONE_SCHEDULER)
+    cfg = build_pretrain_config(nrtr(), store, None, own, epochs=4)
+    (scheduler,) = cfg.param_scheduler
+    assert scheduler["T_max"] == 4
+    assert build_pretrain_config(nrtr(), store, None, own).param_scheduler.T_max == 20
+
+
+def test_config_without_schedulers(store: TextEmbeddingStore, tmp_path: Path) -> None:
+    own = own_config(tmp_path, "param_scheduler = None")
+    cfg = build_pretrain_config(nrtr(), store, None, own, epochs=4)
+    assert cfg.param_scheduler == []
+    assert fingerprint(cfg, store, None)
+
+
+def test_config_needs_data(store: TextEmbeddingStore, tmp_path: Path) -> None:
+    (tmp_path / "schedule.py").write_text("train_cfg = dict(max_epochs=2)")
+    with pytest.raises(ValueError, match=r"schedule\.py has no train_dataloader.*Begin it with _b"):
+        build_pretrain_config(nrtr(), store, None, str(tmp_path / "schedule.py"))
+
+
+def test_steps_keep_their_places_without_a_bank(store: TextEmbeddingStore, bank: ORPBank) -> None:
+    faithful = Config.fromfile(config_folder() / "dptr_parseq_faithful.py")
+    options = faithful.custom_hooks[0].cfg_options
+    cfg = build_pretrain_config(faithful.model, store, bank, None, options)
+    assert cfg.train_dataloader.dataset.pipeline[0].shared_positions
+    cfg = build_pretrain_config(faithful.model, store, None, None, options)
+    (step,) = cfg.train_dataloader.dataset.pipeline
+    assert step == {"type": "PackTextEmbeddings"}
+
+
 def test_missing_configs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(mmdptr, "__file__", str(tmp_path / "mmdptr" / "__init__.py"))
     with pytest.raises(FileNotFoundError, match=r"are neither in .*mmdptr/\.mim nor beside"):
@@ -167,6 +233,8 @@ OTHER_RUNS: dict[str, dict[str, Any]] = {
     "schedule": {"cfg_options": {"param_scheduler.0.start_factor": 0.5}},
     "batch": {"cfg_options": {"train_dataloader.batch_size": 8}},
     "held-out words": {"cfg_options": {"train_dataloader.dataset.holdout": 0.2}},
+    "iterations": {"cfg_options": {"train_cfg.max_iters": 9}},
+    "averaging": {"cfg_options": {"custom_hooks": [{"type": "EMAHook"}]}},
     "slots": {"cfg_options": {"model.data_preprocessor": {"type": "x", "num_slots": 9}}},
 }
 
@@ -183,6 +251,8 @@ SAME_RUNS: dict[str, dict[str, Any]] = {
     "workers": {"cfg_options": {"train_dataloader.num_workers": 0}},
     "validation": {"cfg_options": {"val_dataloader.batch_size": 1, "train_cfg.val_interval": 5}},
     "logging": {"cfg_options": {"default_hooks.logger.interval": 1}},
+    "checkpoints": {"cfg_options": {"default_hooks.checkpoint.max_keep_ckpts": 7}},
+    "our own hooks": {"cfg_options": {"custom_hooks": [{"type": "DPTRExportHook"}]}},
     "image side": {"recognizer": nrtr(encoder=None, neck={"type": "FMU"})},
     "spelt out": {"epochs": 20, "noise_scale": 0.1},
 }

@@ -23,7 +23,8 @@ class DPTRExportHook(Hook):
     """Describes stage 1 in its checkpoints, and writes ``<work_dir>/decoder.pth`` at its end.
 
     ``decoder.pth`` holds the decoder, the slot prior and their description, without the optimizer
-    and without anything of CLIP. Runs ``before_save_checkpoint`` and ``after_train``.
+    and without anything of CLIP. The weights are those of the checkpoints: with an
+    :class:`EMAHook`, the averaged ones. Runs ``before_save_checkpoint`` and ``after_train``.
     """
 
     priority = "VERY_LOW"
@@ -36,7 +37,9 @@ class DPTRExportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Write the decoder."""
         model = _pretrainer(runner)
-        everything = model.state_dict()
+        checkpoint = {"meta": {}, "state_dict": model.state_dict()}
+        runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        everything = checkpoint["state_dict"]
         state = pretrained_tensors(everything, model, model.parts)
         state[QUERIES] = everything[QUERIES]
         state = {name: tensor.detach().cpu() for name, tensor in state.items()}

@@ -2,16 +2,14 @@
 """Stage 1 inside the training of stage 2."""
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmocr.registry import HOOKS
@@ -19,7 +17,8 @@ from torch import nn
 
 from mmdptr.datasets.text_embeddings import open_text_embeddings
 from mmdptr.embeddings import ORPBank
-from mmdptr.engine.decoder_loading import PARTS, load_decoder
+from mmdptr.engine.cache_folder import alone_in, ask_main_process, find_checkpoint
+from mmdptr.engine.decoder_loading import DECODER, PARTS, QUERIES, load_decoder
 from mmdptr.engine.image_survey import survey_images
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
@@ -38,6 +37,10 @@ class DPTRPretrainHook(Hook):
     depends on, so a decoder that is there already is taken as it is, and of several trainings that
     share the folder one runs stage 1 while the others wait. It is then loaded into the
     recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
+
+    A decoder that ``load_from`` gives whole is kept, and stage 1 left out: what was fine-tuned
+    before is fine-tuned further. A checkpoint without a decoder, or with one of other sizes, such
+    as other classes, gives the rest of the model, and stage 1 the decoder.
 
     Args:
         embeddings (str or dict, optional): Folder of the text-embedding store, or the arguments of
@@ -59,8 +62,8 @@ class DPTRPretrainHook(Hook):
             to ().
         epochs (int, optional): Epochs of stage 1. Defaults to those of its config.
         noise_scale (float, optional): ORP's scale. Defaults to that of the config.
-        config (str, optional): Config file of stage 1 without model and data. Defaults to
-            ``configs/_base_/dptr_pretrain.py`` of this package.
+        config (str, optional): Config file of stage 1, with data loaders and a schedule, but
+            without the decoder. Defaults to ``configs/_base_/dptr_pretrain.py`` of this package.
         cfg_options (dict, optional): Settings over it by dotted name, such as
             ``{'optim_wrapper.optimizer.lr': 1e-3}``. Defaults to None.
         pretrain_dir (str, optional): Where decoders are cached; share one between work dirs to
@@ -103,14 +106,43 @@ class DPTRPretrainHook(Hook):
         self.config = config
         self.cfg_options = cfg_options
         self.pretrain_dir = pretrain_dir
+        self._given: dict[str, torch.Size] = {}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Note what ``load_from`` gives."""
+        state = checkpoint.get("state_dict", checkpoint)
+        tensors = {k: x for k, x in state.items() if isinstance(x, torch.Tensor)}
+        self._given = {k.removeprefix("module."): x.shape for k, x in tensors.items()}
 
     def before_train(self, runner: Runner) -> None:
         """Pre-train, unless it was done, and load the decoder."""
         if runner.iter > 0:
             runner.logger.info("Stage 2 is resumed; its decoder was pre-trained before.")
             return
+        if self._is_given(runner):
+            return
         checkpoint = self.checkpoint or self._pretrain(runner)
         load_decoder(_unwrapped(runner), checkpoint, self.load, self.remap_dictionary, self.twins)
+
+    def _is_given(self, runner: Runner) -> bool:
+        """Say what becomes of a decoder in ``load_from``, and return whether it is kept."""
+        prefix = f"{DECODER}." if DECODER in self.load else QUERIES
+        parameters = _unwrapped(runner).named_parameters()
+        wanted = {k: x.shape for k, x in parameters if k.startswith(prefix)}
+        given = {k: shape for k, shape in self._given.items() if k in wanted}
+        if not given:
+            return False
+        if given != wanted:
+            runner.logger.warning(
+                "load_from holds only a part of the decoder, or one of other sizes: that of "
+                "stage 1 takes its place."
+            )
+            return False
+        runner.logger.warning(
+            "load_from holds the whole decoder, which is kept: stage 1 is left out. To pre-train "
+            "the decoder, leave out load_from, or its tensors of the decoder."
+        )
+        return True
 
     def _pretrain(self, runner: Runner) -> Path:
         """Run stage 1 where it has not been run, and return its decoder."""
@@ -133,8 +165,8 @@ class DPTRPretrainHook(Hook):
         key = fingerprint(cfg, store, bank)[:12]
         folder = Path(self.pretrain_dir or Path(runner.work_dir) / "dptr_pretrain") / key
         decoder = folder / EXPORT
-        with _alone_in(folder):
-            if decoder.is_file():
+        with alone_in(folder):
+            if ask_main_process(decoder.is_file):
                 runner.logger.info("Stage 1 was run before with the same settings: %s.", decoder)
                 return decoder
             runner.logger.info("Stage 1: pre-training the decoder in %s.", folder)
@@ -147,7 +179,10 @@ class DPTRPretrainHook(Hook):
         cfg.work_dir = str(folder)
         cfg.launcher = runner._launcher
         cfg.env_cfg = runner.cfg.get("env_cfg", {})
-        cfg.resume = True
+        checkpoint = ask_main_process(partial(find_checkpoint, folder))
+        cfg.resume = checkpoint is not None
+        if checkpoint:
+            cfg.load_from = str(checkpoint)
         if (runner.cfg.get("auto_scale_lr") or {}).get("enable"):
             base = {"base_batch_size": cfg.train_dataloader.batch_size}
             cfg.auto_scale_lr = {**base, **(cfg.get("auto_scale_lr") or {}), "enable": True}
@@ -162,31 +197,13 @@ class DPTRPretrainHook(Hook):
             # Its persistent workers must end before those of stage 2 are forked.
             del stage1
             gc.collect()
-        return ", ".join(
+        found = (
             f"{name.removeprefix('val/')} {history.current():.4f}"
             for name, history in scalars.items()
             if name.startswith("val/") and "spelling" in name
         )
+        return ", ".join(found) or "not validated"
 
 
 def _unwrapped(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a cache folder; they wait, and find the decoder there."""
-    lock = FileLock(folder.with_suffix(".lock"))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if is_main_process():
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            print_log(f"Another training runs stage 1 in {folder}; waiting for it.", "current")
-            lock.acquire()
-    barrier()
-    try:
-        yield
-        barrier()  # the first process writes the decoder, all load it
-    finally:
-        lock.release()

@@ -3,10 +3,13 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from filelock import FileLock
+
+from tests.interruption import Killed
 
 from .stage_2 import Probe, config, decoders, train
 
@@ -37,6 +40,41 @@ def test_interrupted_stage_1_goes_on(store: Path, images: Path, tmp_path: Path) 
     assert Probe.epochs == [0, 1, 2]
     (decoder,) = decoders(tmp_path)
     assert decoder.parent == checkpoint.parent
+
+
+def test_stage_1_survives_a_kill_while_it_writes_a_checkpoint(
+    store: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = {"embeddings": str(store), "epochs": 3}
+
+    def killed(checkpoint: dict[str, Any], path: str, **_: Any) -> None:
+        if path.endswith("epoch_2.pth"):
+            Path(path).write_bytes(b"half")
+            raise Killed
+        torch.save(checkpoint, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmengine.runner.runner.save_checkpoint", killed)
+        with pytest.raises(Killed):
+            train(config(tmp_path, images, dict(hook)))
+    assert decoders(tmp_path) == []
+    train(config(tmp_path, images, dict(hook)))
+    assert Probe.epochs == [0, 1, 1, 2]
+    assert len(decoders(tmp_path)) == 1
+
+
+def test_stage_1_goes_on_from_the_newest_checkpoint_that_can_be_read(
+    store: Path, images: Path, tmp_path: Path
+) -> None:
+    hook = {"embeddings": str(store), "epochs": 3}
+    Probe.stop_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        train(config(tmp_path, images, dict(hook)))
+    (last,) = (tmp_path / "dptr_pretrain").rglob("epoch_2.pth")
+    last.write_bytes(b"half")
+    Probe.stop_at = None
+    train(config(tmp_path, images, dict(hook)))
+    assert Probe.epochs == [0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -92,7 +130,7 @@ def test_of_two_trainings_one_runs_stage_1(store: Path, images: Path, tmp_path: 
 
 def test_diverged_stage_1_leaves_no_decoder(store: Path, images: Path, tmp_path: Path) -> None:
     options = {"optim_wrapper.optimizer.lr": 1e38, "optim_wrapper.clip_grad": None}
-    with pytest.raises(FloatingPointError, match=r"The loss is .*Lower the learning rate"):
+    with pytest.raises(FloatingPointError, match=r"infinite values in .*Lower the learning rate"):
         train(config(tmp_path, images, {"embeddings": str(store), "cfg_options": options}))
     assert Probe.epochs == [0]
     assert list(tmp_path.rglob("*.pth")) == []

@@ -134,3 +134,27 @@ def test_default_schedule_is_found(store: Path, images: Path, tmp_path: Path) ->
     hook = {"embeddings": str(store), "config": str(base)}
     train(config(tmp_path, images, hook))
     assert Probe.epochs == [0]
+
+
+def test_stage_1_by_iterations_without_validation(
+    store: Path, images: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.py"
+    base = Path(mmdptr.__file__).parents[1] / "configs" / "_base_" / "dptr_pretrain.py"
+    own.write_text(
+        f"_base_ = ['{base}']\n"
+        "val_dataloader = val_cfg = val_evaluator = None\n"
+        "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=3)\n"
+        "param_scheduler = dict(_delete_=True, type='ConstantLR', by_epoch=False)\n"
+        "default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2))\n"
+        "log_processor = dict(by_epoch=False)\n"
+    )
+    hook = {"embeddings": str(store), "config": str(own), "epochs": None}
+    cfg = config(tmp_path, images, hook)
+    options = cfg.custom_hooks[0].cfg_options
+    for name in [name for name in options if name.startswith("val_")]:
+        options.pop(name)
+    train(cfg)
+    (decoder,) = decoders(tmp_path)
+    assert {path.name for path in decoder.parent.glob("iter_*.pth")} == {"iter_2.pth", "iter_3.pth"}
+    assert "Words it had not seen: not validated." in next(tmp_path.glob("*/*.log")).read_text()

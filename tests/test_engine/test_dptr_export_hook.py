@@ -5,49 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.hooks import CheckpointHook
-from mmengine.runner.priority import get_priority
+from mmengine.hooks import EMAHook
 from mmocr.registry import HOOKS, MODELS
 
-from mmdptr.engine import DPTRExportHook, NonFiniteLossHook, load_decoder
+from mmdptr.engine import DPTRExportHook, load_decoder
 from tests.builders import nrtr, nrtr_decoder
 
 
 def runner(**attributes: Any) -> Any:
-    return SimpleNamespace(**{"iter": 0, "work_dir": "runs/x", **attributes})
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_loss_that_is_not_finite_stops_the_training(value: float) -> None:
-    hook = NonFiniteLossHook(interval=1)
-    hook.after_train_iter(runner(), 0, outputs={"loss": torch.tensor(1.0)})
-    with pytest.raises(FloatingPointError, match=r"in iteration 8. Checkpoints in runs/x are from"):
-        hook.after_train_iter(runner(iter=7), 7, outputs={"loss": torch.tensor(value)})
-
-
-def test_it_looks_only_every_so_often_but_always_before_a_checkpoint() -> None:
-    hook = HOOKS.build({"type": "NonFiniteLossHook"})
-    broken = {"loss": torch.tensor(float("nan"))}
-    for i in range(49):
-        hook.after_train_iter(runner(iter=i), i, outputs=broken)
-    with pytest.raises(FloatingPointError):
-        hook.before_save_checkpoint(runner(iter=48), {})
-    with pytest.raises(FloatingPointError, match="iteration 50"):
-        hook.after_train_iter(runner(iter=49), 49, outputs=broken)
-    # a good loss since then is good
-    hook.after_train_iter(runner(iter=50), 50, outputs={"loss": torch.tensor(2.0)})
-    hook.before_save_checkpoint(runner(iter=50), {})
-
-
-def test_runs_without_a_loss_are_left_alone() -> None:
-    hook = NonFiniteLossHook(interval=1)
-    hook.before_save_checkpoint(runner(), {})
-    hook.after_train_iter(runner(), 0)
-    hook.after_train_iter(runner(), 0, outputs={})
-
-
-def test_it_comes_before_checkpoints() -> None:
-    assert get_priority(NonFiniteLossHook.priority) < get_priority(CheckpointHook.priority)
+    alone = {"call_hook": lambda *_, **__: None, "work_dir": "runs/x"}
+    return SimpleNamespace(**{**alone, **attributes})
 
 
 @pytest.fixture
@@ -72,6 +39,26 @@ def test_decoder_is_written_with_its_description(stage1: Any, tmp_path: Path) ->
     assert all(torch.equal(content["state_dict"][key], state[key]) for key in wanted)
     recognizer = MODELS.build(nrtr(neck={"type": "FMU"}))
     assert load_decoder(recognizer, tmp_path / "decoder.pth").loaded == len(wanted) - 1
+
+
+def test_averaged_weights_are_what_is_written(stage1: Any, tmp_path: Path) -> None:
+    averaging = EMAHook(momentum=0.5)
+
+    def call_hook(name: str, **arguments: Any) -> None:
+        getattr(averaging, name)(training, **arguments)
+
+    training = runner(model=stage1, work_dir=tmp_path, iter=5, call_hook=call_hook)
+    averaging.before_run(training)
+    key = "decoder.classifier.weight"
+    before = stage1.state_dict()[key].clone()
+    averaging.after_train_iter(training, 0)  # the first one is a copy
+    with torch.no_grad():
+        stage1.decoder.classifier.weight += 1
+    averaging.after_train_iter(training, 1)
+    DPTRExportHook().after_train(training)
+    written = torch.load(tmp_path / "decoder.pth", weights_only=True)["state_dict"]
+    torch.testing.assert_close(written[key], before + 0.5)
+    torch.testing.assert_close(stage1.state_dict()[key], before + 1)  # trained on as it was
 
 
 def test_checkpoints_are_described_too(stage1: Any) -> None:

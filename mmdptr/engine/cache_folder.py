@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from zipfile import is_zipfile
 
-import torch
 from filelock import FileLock, Timeout
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.logging import print_log
@@ -58,19 +58,19 @@ def find_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint that an interrupted training in the folder goes on from.
 
     It is the one that MMEngine has noted last or, where that is gone or was not written to its end,
-    the newest one that can be read.
+    the newest one that was.
     """
     note = folder / "last_checkpoint"
     if not note.is_file():
         return None
     noted = Path(note.read_text().strip())
-    if _is_readable(noted):
+    if _is_whole(noted):
         return noted
     others = [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]
     newest_first = sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    found = next(filter(_is_readable, newest_first), None)
+    found = next(filter(_is_whole, newest_first), None)
     print_log(
-        f"{note} names {str(noted)!r}, which is missing or damaged. "
+        f"{note} names {str(noted)!r}, which is missing or cut off. "
         + (f"Going on from {found}." if found else "No other checkpoint is there: beginning anew."),
         "current",
         logging.WARNING,
@@ -78,9 +78,6 @@ def find_checkpoint(folder: Path) -> Path | None:
     return found
 
 
-def _is_readable(path: Path) -> bool:
-    try:
-        torch.load(path, map_location="cpu")
-    except Exception:  # torch raises half a dozen types for damaged files
-        return False
-    return True
+def _is_whole(path: Path) -> bool:
+    """Whether a checkpoint was written to its end, where the directory of its archive stands."""
+    return path.is_file() and is_zipfile(path)

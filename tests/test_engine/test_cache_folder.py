@@ -51,7 +51,7 @@ def test_else_the_newest_that_can_be_read(tmp_path: Path, warnings: list[str], n
     assert find_checkpoint(tmp_path) == tmp_path / "epoch_1.pth"
     (tmp_path / "epoch_1.pth").unlink()
     assert find_checkpoint(tmp_path) is None
-    assert [text.partition("damaged. ")[2] for text in warnings] == [
+    assert [text.partition("cut off. ")[2] for text in warnings] == [
         f"Going on from {tmp_path / 'epoch_2.pth'}.",
         f"Going on from {tmp_path / 'epoch_1.pth'}.",
         "No other checkpoint is there: beginning anew.",

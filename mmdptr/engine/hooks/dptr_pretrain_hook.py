@@ -18,7 +18,7 @@ from torch import nn
 from mmdptr.datasets.text_embeddings import open_text_embeddings
 from mmdptr.embeddings import ORPBank
 from mmdptr.engine.cache_folder import alone_in, ask_main_process, find_checkpoint
-from mmdptr.engine.decoder_loading import DECODER, PARTS, QUERIES, load_decoder
+from mmdptr.engine.decoder_loading import DECODER, NECK, PARTS, QUERIES, load_decoder
 from mmdptr.engine.image_survey import survey_images
 from mmdptr.engine.isolation import isolated_runner
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
@@ -38,9 +38,9 @@ class DPTRPretrainHook(Hook):
     share the folder one runs stage 1 while the others wait. It is then loaded into the
     recognizer, all of it or with an error. A resumed stage 2 has its decoder and does nothing.
 
-    A decoder that ``load_from`` gives whole is kept, and stage 1 left out: what was fine-tuned
-    before is fine-tuned further. A checkpoint without a decoder, or with one of other sizes, such
-    as other classes, gives the rest of the model, and stage 1 the decoder.
+    A decoder and an FMU that ``load_from`` gives whole are kept, and stage 1 left out: what was
+    fine-tuned before is fine-tuned further. A checkpoint without one of them, such as MMOCR's own,
+    or with other sizes, such as other classes, gives the rest of the model.
 
     Args:
         embeddings (str or dict, optional): Folder of the text-embedding store, or the arguments of
@@ -126,21 +126,21 @@ class DPTRPretrainHook(Hook):
 
     def _is_given(self, runner: Runner) -> bool:
         """Say what becomes of a decoder in ``load_from``, and return whether it is kept."""
-        prefix = f"{DECODER}." if DECODER in self.load else QUERIES
+        prefixes = (f"{DECODER}.", f"{NECK}.") if DECODER in self.load else QUERIES
         parameters = _unwrapped(runner).named_parameters()
-        wanted = {k: x.shape for k, x in parameters if k.startswith(prefix)}
+        wanted = {k: x.shape for k, x in parameters if k.startswith(prefixes)}
         given = {k: shape for k, shape in self._given.items() if k in wanted}
         if not given:
             return False
         if given != wanted:
             runner.logger.warning(
-                "load_from holds only a part of the decoder, or one of other sizes: that of "
-                "stage 1 takes its place."
+                "load_from holds only a part of decoder and FMU, or other sizes: those of stage 1 "
+                "take their place."
             )
             return False
         runner.logger.warning(
-            "load_from holds the whole decoder, which is kept: stage 1 is left out. To pre-train "
-            "the decoder, leave out load_from, or its tensors of the decoder."
+            "load_from holds all of decoder and FMU, which are kept: stage 1 is left out. To "
+            "pre-train them, leave out load_from, or its tensors of the decoder."
         )
         return True
 

@@ -4,6 +4,7 @@
 _base_ = ['../mini/dptr_nrtr_mini.py']
 
 model = dict(decoder=dict(dictionary=dict(type='GraphemeDictionary')))
+language_pretrain_hook = _base_.mini_typeset_hook
 
 crops = dict(
     _delete_=True,

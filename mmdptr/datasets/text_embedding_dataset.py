@@ -92,7 +92,9 @@ class TextEmbeddingDataset(Dataset):
         if not len(self.indices):
             raise ValueError(
                 f"{self.store.folder} has {len(self.store)} labels, but none for split={split!r} "
-                f"with holdout={holdout}. Use a larger corpus, or change holdout."
+                f"with holdout={holdout}. Use a larger corpus, or another holdout, the same for "
+                "training and validation: in the hook cfg_options="
+                "{'train_dataloader.dataset.holdout': 0.1, 'val_dataloader.dataset.holdout': 0.1}."
             )
 
     @property

@@ -158,3 +158,18 @@ def test_stage_1_by_iterations_without_validation(
     (decoder,) = decoders(tmp_path)
     assert {path.name for path in decoder.parent.glob("iter_*.pth")} == {"iter_2.pth", "iter_3.pth"}
     assert "Words it had not seen: not validated." in next(tmp_path.glob("*/*.log")).read_text()
+
+
+@pytest.mark.parametrize(("least", "warned"), [(0.0, False), (1.1, True)])
+def test_a_stage_1_that_cannot_spell_is_warned_of(
+    store: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    least: float,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr("mmdptr.engine.hooks.dptr_pretrain_hook.HARDLY_SPELLS", least)
+    train(config(tmp_path, images, {"embeddings": str(store)}))
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert ("Stage 1 has hardly learnt to spell" in log) is warned

@@ -2,11 +2,13 @@
 """Union14M and the languages are other data for the same recipes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import lmdb
 import pytest
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmocr.registry import DATASETS, METRICS, TASK_UTILS
 
@@ -103,6 +105,21 @@ def test_a_language_is_another_dictionary_for_the_same_recipe(
     assert metrics["recog/word_acc"] == pytest.approx(right, abs=1e-3)
     assert right <= metrics["recog/1-N.E.D"] <= 1
     assert (metrics["recog/1-N.E.D"] < 1) == (right < 1)
+
+
+@pytest.mark.parametrize("base", ["language.py", "language_mini.py"])
+def test_a_language_of_a_user_as_the_docs_have_it(base: str, tmp_path: Path) -> None:
+    page = (CONFIGS.parent / "docs/your_own_language.md").read_text(encoding="utf-8")
+    text = re.findall(r"```python\n(_base_ = .+?)```", page, re.DOTALL)[0]
+    text = text.replace("../_base_/language.py", str(CONFIGS / "_base_" / base))
+    text = text.replace("{{ fileDirname }}/..", str(CONFIGS))
+    (tmp_path / "mine.py").write_text(text)
+    cfg = Config.fromfile(tmp_path / "mine.py")
+    hook = cfg.custom_hooks[0]
+    assert (hook.type, hook.embeddings) == ("DPTRPretrainHook", "data/bengali/embeddings")
+    assert hook.typeset
+    assert TASK_UTILS.build(cfg.model.decoder.dictionary).str2idx("ক")
+    assert cfg.val_dataloader.dataset.data_root == "data/bengali"
 
 
 def test_a_language_in_lmdbs_as_the_docs_have_it(photo: Path, tmp_path: Path) -> None:

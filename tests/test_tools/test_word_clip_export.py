@@ -34,6 +34,13 @@ def test_what_training_has_seen_can_be_encoded(
         encoder.encode(["fad"])
 
 
+def test_separators_within_a_text_end_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"filename": "0.jpg", "text": "a\u2028b"}\n\n', encoding="utf-8")
+    clip = load_clip("clip-word-tiny", "random")
+    assert tool.training_tokens(clip, path) >= {*clip.tokenizer.encode("a b")}
+
+
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no .*train\.jsonl\. Give the folder of render"):
         tool.training_tokens(load_clip("clip-word-tiny", "random"), tmp_path / "train.jsonl")

@@ -56,6 +56,13 @@ def test_what_is_seen_is_found(
     assert sizes == [(3, 32, 128)] * 4  # the whole word, squashed
 
 
+def test_separators_within_a_text_end_no_line(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 20)).save(tmp_path / "0.png")
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"filename": "0.png", "text": "a\u2028b"}\n\n', encoding="utf-8")
+    assert [text for _, text in tool.read_set(path)] == ["a\u2028b"]
+
+
 def test_what_is_mistaken_is_not(
     clip: LoadedCLIP, annotations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,8 @@ def training_tokens(clip: LoadedCLIP, annotations: Path) -> set[int]:
     if not annotations.is_file():
         raise FileNotFoundError(f"There is no {annotations}. Give the folder of render_words.py.")
     prompt, tokenizer = Prompt(spelling="characters"), clip.tokenizer
-    lines = annotations.read_text(encoding="utf-8").splitlines()
+    # Not splitlines, which also splits at separators that JSON strings may hold.
+    lines = filter(None, annotations.read_text(encoding="utf-8").split("\n"))
     found = {tokenizer.sot_token_id, tokenizer.eot_token_id}
     for text in {json.loads(line)["text"] for line in lines}:
         found.update(tokenizer.encode(prompt(text)))

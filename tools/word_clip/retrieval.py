@@ -48,7 +48,8 @@ class Retrieval(NamedTuple):
 
 def read_set(path: Path) -> Iterator[tuple[Image.Image, str]]:
     """Read images and words of an annotation file."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Not splitlines, which also splits at separators that JSON strings may hold.
+    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
         entry = json.loads(line)
         with Image.open(path.parent / entry["filename"]) as file:
             yield file.convert("RGB"), entry["text"]

@@ -37,6 +37,11 @@ def parseq(**options: Any) -> dict[str, Any]:
     }
 
 
+def runner(pretrainer: torch.nn.Module, work_dir: Path) -> Any:
+    """As much of a runner as writes the decoder: other hooks have nothing to do."""
+    return SimpleNamespace(model=pretrainer, work_dir=work_dir, call_hook=lambda *_, **__: None)
+
+
 def build(**options: Any) -> CLIP4STR:
     torch.manual_seed(0)
     model = MODELS.build(
@@ -278,7 +283,7 @@ def test_texts_are_read_without_special_tokens() -> None:
 def test_both_decoders_begin_with_what_one_has_learnt(tmp_path: Path) -> None:
     torch.manual_seed(9)
     pretrainer = MODELS.build({"type": "DPTRPretrainer", "decoder": parseq(), "embed_dims": 256})
-    DPTRExportHook().after_train(SimpleNamespace(model=pretrainer, work_dir=tmp_path))
+    DPTRExportHook().after_train(runner(pretrainer, tmp_path))
     model = build()
     load_decoder(model, tmp_path / "decoder.pth", ["decoder"], twins=["cross_decoder"])
     for decoder in (model.decoder, model.cross_decoder):
@@ -304,7 +309,7 @@ def test_typeset_text_teaches_the_fmu_and_both_decoders(tmp_path: Path) -> None:
     neck = {"type": "FMU", "dropout": 0.0, "num_layers": 1}
     parts = {"decoder": parseq(), "neck": neck, "feature_shape": shape, "embed_dims": 24}
     pretrainer = MODELS.build({"type": "TypesetPretrainer", **parts}).eval()
-    DPTRExportHook().after_train(SimpleNamespace(model=pretrainer, work_dir=tmp_path))
+    DPTRExportHook().after_train(runner(pretrainer, tmp_path))
     load_decoder(model, tmp_path / "decoder.pth", twins=["cross_decoder"])
     model.eval().cross_decoding = model.cross_refinement = False
     with torch.no_grad():

@@ -17,6 +17,7 @@ from open_clip_train.params import parse_args
 from PIL import Image
 
 from mmdptr.clip import load_clip
+from mmdptr.clip.prompt import SPACE
 
 ROOT = Path(__file__).parents[2]
 TOOL = str(ROOT / "tools" / "word_clip" / "train.py")
@@ -64,7 +65,7 @@ def test_open_clip_reads_whole_words_and_their_prompts(
     data = get_data(args, transforms, tokenizer=tokenizer)
     torch.manual_seed(0)
     for split, prompts in {
-        "train": ["a photo of a 'B e d'", "a photo of a 'a \" b c'"],
+        "train": ["a photo of a 'B e d'", f"a photo of a 'a \" b {SPACE} c'"],
         "val": ["a photo of a 'c a b'"],
     }.items():
         expected = {tuple(x) for x in tokenizer(prompts).tolist()}

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -161,3 +162,8 @@ def sample(text: str, **meta: Any) -> TextRecogDataSample:
 def squeeze(table: str) -> str:
     """A Markdown table whose cells are not filled up with spaces."""
     return re.sub(" {2,}", " ", table)
+
+
+def lone_runner(model: torch.nn.Module, work_dir: Path) -> Any:
+    """As much of a runner as writes a decoder, with no hook but the one that is called."""
+    return SimpleNamespace(model=model, work_dir=work_dir, call_hook=lambda *_, **__: None)

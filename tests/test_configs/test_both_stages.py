@@ -2,7 +2,6 @@
 """Every config trains a step of both stages and reads."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from mmocr.registry import MODELS, TASK_UTILS
@@ -13,6 +12,7 @@ from mmdptr.engine.decoder_loading import pretrained_tensors
 from mmdptr.engine.pretrain_config import build_pretrain_config, fingerprint
 from mmdptr.models import DPTRPretrainer
 from mmdptr.models.memory import argument_of
+from tests.builders import lone_runner
 
 from .shared import RECOGNIZERS, STAGE_1, images, predict, read, step, texts
 
@@ -38,7 +38,7 @@ def test_recognizer_goes_through_both_stages(
     pretrainer = MODELS.build(stage_1.model)
     step(pretrainer, stage_1, texts(stage_1))
     predict(pretrainer, texts(stage_1))
-    DPTRExportHook().after_train(SimpleNamespace(model=pretrainer, work_dir=tmp_path))
+    DPTRExportHook().after_train(lone_runner(pretrainer, tmp_path))
 
     coverage = load_decoder(recognizer, tmp_path / "decoder.pth")
     names = pretrained_tensors(recognizer.state_dict(), recognizer, pretrainer.parts)

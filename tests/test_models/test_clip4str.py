@@ -3,7 +3,6 @@ import copy
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from torch import Tensor
 from mmdptr.engine import DPTRExportHook, load_decoder
 from mmdptr.engine.image_survey import survey_images
 from mmdptr.models import CLIP4STR, CLIPTextBranch
-from tests.builders import dictionary, sample
+from tests.builders import dictionary, lone_runner, sample
 from tests.second_device import second_device
 
 TEXTS = ["hello", "a", "zz9"]
@@ -35,11 +34,6 @@ def parseq(**options: Any) -> dict[str, Any]:
         "postprocessor": {"type": "AttentionPostprocessor"},
         **options,
     }
-
-
-def runner(pretrainer: torch.nn.Module, work_dir: Path) -> Any:
-    """As much of a runner as writes the decoder: other hooks have nothing to do."""
-    return SimpleNamespace(model=pretrainer, work_dir=work_dir, call_hook=lambda *_, **__: None)
 
 
 def build(**options: Any) -> CLIP4STR:
@@ -283,7 +277,7 @@ def test_texts_are_read_without_special_tokens() -> None:
 def test_both_decoders_begin_with_what_one_has_learnt(tmp_path: Path) -> None:
     torch.manual_seed(9)
     pretrainer = MODELS.build({"type": "DPTRPretrainer", "decoder": parseq(), "embed_dims": 256})
-    DPTRExportHook().after_train(runner(pretrainer, tmp_path))
+    DPTRExportHook().after_train(lone_runner(pretrainer, tmp_path))
     model = build()
     load_decoder(model, tmp_path / "decoder.pth", ["decoder"], twins=["cross_decoder"])
     for decoder in (model.decoder, model.cross_decoder):
@@ -309,7 +303,7 @@ def test_typeset_text_teaches_the_fmu_and_both_decoders(tmp_path: Path) -> None:
     neck = {"type": "FMU", "dropout": 0.0, "num_layers": 1}
     parts = {"decoder": parseq(), "neck": neck, "feature_shape": shape, "embed_dims": 24}
     pretrainer = MODELS.build({"type": "TypesetPretrainer", **parts}).eval()
-    DPTRExportHook().after_train(runner(pretrainer, tmp_path))
+    DPTRExportHook().after_train(lone_runner(pretrainer, tmp_path))
     load_decoder(model, tmp_path / "decoder.pth", twins=["cross_decoder"])
     model.eval().cross_decoding = model.cross_refinement = False
     with torch.no_grad():
